@@ -1,0 +1,35 @@
+"""What ``xp`` means in a Triton kernel: ``triton.language``, and what that lacks."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.language import abs, exp, log, maximum, minimum, where
+
+
+@triton.jit
+def sqrt(x):
+    """Correctly rounded, as IEEE and NumPy have it; ``tl.sqrt`` is approximate."""
+    return tl.sqrt_rn(x) if x.dtype.is_fp32() else tl.sqrt(x)
+
+
+@triton.jit
+def tanh(x):
+    e = tl.exp(-2 * tl.abs(x))
+    t = (1 - e) / (1 + e)
+    return tl.where(x < 0, -t, t)
+
+
+@triton.jit
+def sigmoid(x):
+    return 1 / (1 + tl.exp(-x))
+
+
+@triton.jit
+def div(x, y):
+    return x / y
+
+
+@triton.jit
+def identity(x):
+    return x

@@ -1,0 +1,167 @@
+"""The node of a registered op: gradient rules, and what they asked to have saved."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tgrad.autograd.graph import Edge, Meta, Node, SavedInput, SavedOutput
+
+if TYPE_CHECKING:
+    from tgrad.dispatch import Op
+
+
+class InputSpec(NamedTuple):
+    """What a rule sees of an input that it does not need the values of."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    device: Any
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Rule:
+    """A backward rule and, worked out once from its parameter names, what it needs.
+
+    ``targets`` are the positions (among the op's tensor arguments) that it gives gradients of.
+    """
+
+    def __init__(self, function: Callable[..., Any], targets: list[int] | None, op: Op):
+        self.function = function
+        self.targets = list(range(len(op.tensors))) if targets is None else targets
+        self.names = list(inspect.signature(function).parameters)
+        self.plan = [self._source(name, op) for name in self.names]
+
+    def _source(self, name: str, op: Op) -> tuple[str, Any]:
+        """(kind, index) of one parameter: where its value comes from at backward time."""
+        if name == "needs":
+            return "needs", None
+        if name == "gg":
+            return "grad", 0
+        if name in op.index:
+            i = op.index[name]
+            if i in op.lists:
+                return "list", i
+            return ("input", i) if i in op.tensors else ("param", i)
+        if name.endswith("_spec") and name[:-5] in op.index:
+            i = op.index[name[:-5]]
+            return ("list_spec" if i in op.lists else "spec"), i
+        if name[0] in "gy" and (name[1:].isdecimal() or len(name) == 1):
+            return ("grad" if name[0] == "g" else "output"), int(name[1:] or 0)
+        raise TypeError(f"gradient of {op.name}: unknown name {name!r} among {op.names}, g, y, needs")
+
+
+class OpNode(Node):
+    """Saved values live in ``saved``, one list per rule, in the order of the rule's names."""
+
+    __slots__ = ("op", "rules", "saved")
+
+    def __init__(self, op: Op, edges: Sequence[Edge | None], meta: list[Meta]):
+        super().__init__(edges, meta)
+        self.op = op
+        self.rules: list[Rule] = op.rules
+        self.saved: list[list[Any]] | None = None
+
+    def name(self) -> str:
+        return f"{self.op.name.title().replace('_', '')}Backward"
+
+    def save_inputs(
+        self, args: Sequence[Any], inputs: Sequence[Any], overwritten: Any = None
+    ) -> None:
+        """Keep what the rules that will run have named.
+
+        ``overwritten`` is the tensor that an in-place op is about to write: its old value is
+        copied where a rule needs it.
+        """
+        op, edges = self.op, self.edges
+        if len(self.rules) > 1:
+            self.rules = [r for r in self.rules if any(edges[t] is not None for t in r.targets)]
+        old = None
+        self.saved = []
+        for rule in self.rules:
+            values = []
+            for kind, i in rule.plan:
+                if kind == "input":
+                    x = args[i]
+                    if x is not None and x is overwritten:
+                        old = x.detach().clone() if old is None else old
+                        x = old
+                    # Python numbers stand where a pointwise op takes tensors.
+                    values.append(SavedInput(x) if hasattr(x, "array") else x)
+                elif kind == "param":
+                    values.append(args[i])
+                elif kind == "spec":
+                    values.append(_spec(args[i]))
+                elif kind == "list":
+                    values.append([SavedInput(x) for x in args[i]])
+                elif kind == "list_spec":
+                    values.append([_spec(x) for x in args[i]])
+                elif kind == "needs":
+                    values.append(tuple(e is not None for e in edges))
+                else:
+                    values.append(None)
+            self.saved.append(values)
+        del op
+
+    def save_outputs(self, results: Sequence[Any]) -> None:
+        for rule, values in zip(self.rules, self.saved or (), strict=True):
+            for k, (kind, i) in enumerate(rule.plan):
+                if kind == "output":
+                    values[k] = SavedOutput(results[i], i)
+
+    def apply(self, gs: list[Any]) -> Sequence[Any]:
+        saved, op = self.saved, self.op
+        if saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved "
+                f"tensors after they have already been freed), at {self.name()}. Specify "
+                "retain_graph=True if you need to backward through the graph a second time."
+            )
+        dxs: list[Any] = [None] * len(self.edges)
+        for rule, values in zip(self.rules, saved, strict=True):
+            call = []
+            for name, (kind, i), value in zip(rule.names, rule.plan, values, strict=True):
+                if kind == "grad":
+                    call.append(gs[i])
+                elif kind == "list":
+                    call.append([v.get(self, name) for v in value])
+                elif kind in ("input", "output"):
+                    saved_value = isinstance(value, (SavedInput, SavedOutput))
+                    call.append(value.get(self, name) if saved_value else value)
+                else:
+                    call.append(value)
+            result = rule.function(*call)
+            if op.lists:
+                dxs = _flatten(op, rule, result)
+            elif len(rule.targets) == 1:
+                dxs[rule.targets[0]] = result
+            else:
+                for t, dx in zip(rule.targets, result, strict=True):
+                    dxs[t] = dx
+        return dxs
+
+    def release(self) -> None:
+        if self.rules and any(kind in _KEPT for rule in self.rules for kind, _ in rule.plan):
+            self.saved = None
+
+
+_KEPT = ("input", "output", "list")
+
+
+def _spec(x: Any) -> Any:
+    return InputSpec(x.shape, x.dtype, x.device) if hasattr(x, "array") else x
+
+
+def _flatten(op: Op, rule: Rule, result: Any) -> list[Any]:
+    """One gradient per tensor of an op that takes lists: list results are spliced in."""
+    if len(rule.targets) != len(op.tensors):
+        raise TypeError(f"gradient of {op.name}: one rule must cover all inputs of a list op")
+    parts = [result] if len(rule.targets) == 1 else result
+    flat: list[Any] = []
+    for i, part in zip(op.tensors, parts, strict=True):
+        flat.extend(part) if i in op.lists else flat.append(part)
+    return flat

@@ -1,0 +1,101 @@
+"""The state of a tensor: its array, its device and its place in the graph.
+
+``tgrad.Tensor`` adds the methods. Kept apart so that the engine and the dispatcher can be read
+without the 400 ops that a Tensor has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tgrad import dtypes
+from tgrad.device import device
+from tgrad.runtime.array import Array
+
+if TYPE_CHECKING:
+    from tgrad.autograd.graph import Edge, Node
+    from tgrad.tensor import Tensor
+
+
+class Variable:
+    """Array, device, and what autograd knows. Defaults live on the class: creation sets two names."""
+
+    array: Array
+    device: device
+    grad: Tensor | None = None
+    tracked: bool = False  # requires_grad, without the checks of the property
+    node: Node | None = None  # what computed this; None for leaves
+    output_nr: int = 0  # which of the node's outputs this is
+    base: Variable | None = None  # for a differentiable view: the tensor that is not a view
+    view_chain: tuple | None = None  # (op, args, previous view): how `base` becomes this
+    view_version: int = 0  # the counter's value when `node` was last right for a view
+    counter: list[int] | None = None  # [writes so far], shared by all tensors over the memory
+    hooks: dict[int, Callable] | None = None  # on a leaf's gradient
+    post_hooks: dict[int, Callable] | None = None  # after a leaf's gradient was accumulated
+    retains_grad: bool = False
+    inference: bool = False
+
+    if TYPE_CHECKING:  # what Tensor brings and layer 1 and 2 call
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return dtypes.FROM_NUMPY[self.array.dtype]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.array.shape)
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
+
+    @property
+    def _version(self) -> int:
+        return 0 if self.counter is None else self.counter[0]
+
+    def version_counter(self) -> list[int]:
+        """The shared count of writes, made when it is first asked for."""
+        if self.counter is None:
+            self.counter = [0]
+        return self.counter
+
+    def edge(self) -> Edge:
+        """Where this tensor's gradient flows: its node, or itself if it is a leaf."""
+        if self.base is not None:
+            self.refresh()
+        return (self, 0) if self.node is None else (self.node, self.output_nr)
+
+    def refresh(self) -> None:
+        """Recompute a view's node where its base was written through another view."""
+        base, counter = self.base, self.counter
+        if base is None or counter is None or counter[0] == self.view_version:
+            return
+        if self.view_chain is not None and base.tracked:
+            fresh = replay(self.view_chain, base)
+            self.node, self.output_nr, self.tracked = fresh.node, fresh.output_nr, fresh.tracked
+        self.view_version = counter[0]
+
+
+def replay(view: tuple | None, x: Any) -> Any:
+    """Apply a recorded chain of view ops to ``x``."""
+    chain = []
+    while view is not None:
+        chain.append(view)
+        view = view[2]
+    for op, args, _ in reversed(chain):
+        x = op(x, *args)
+    return x
+
+
+def is_small_host_scalar(x: Variable) -> bool:
+    """Whether ``x`` may be mixed with tensors of a GPU: 0-d on the CPU."""
+    return type(x.array) is np.ndarray and x.array.ndim == 0

@@ -1,0 +1,506 @@
+"""Pointwise ops: one Python expression, read three ways.
+
+NumPy runs it on cache-sized chunks, Triton compiles it inside a launch kernel, and for gradients
+of gradients it runs on Tensors. In an expression the global name ``xp`` is the maths namespace of
+whoever reads it; expressions are straight-line code of operators, ``xp.f(...)`` and constants, so
+that all three can.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tgrad import dtypes
+from tgrad.autograd.grad_mode import enable_grad, is_grad_enabled, mode
+from tgrad.autograd.graph import rebase_history
+from tgrad.autograd.recorded import OpNode, Rule
+from tgrad.autograd.variable import Variable
+from tgrad.device import device
+from tgrad.dispatch import (
+    OPS,
+    Op,
+    Spec,
+    check_fits,
+    check_inplace,
+    check_out,
+    copy_array,
+    finish,
+    record,
+    register,
+    spaces_of,
+    store_out,
+    wrap,
+)
+from tgrad.runtime import cuda, memory
+from tgrad.runtime.array import CudaArray
+
+FAST = 16384  # elements; below, one ufunc call without chunks or kept blocks is fastest
+NUMBER = (int, float, complex, bool, np.number, np.bool_)
+
+
+class _Maths:
+    """``xp`` outside any reader: the names resolve only once an expression is bound."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        raise AttributeError(f"xp.{name} has a meaning only inside a pointwise expression")
+
+
+xp: Any = _Maths()
+
+
+class TensorMaths:
+    """``xp`` for Tensors: every name is the public op of that name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return OPS[name].function
+
+
+def bind(expression: Callable, maths: Any, **extra: Any) -> Callable:
+    """``expression`` with the global name ``xp`` meaning ``maths``."""
+    scope = {**expression.__globals__, "xp": maths, **extra}
+    bound = types.FunctionType(
+        expression.__code__, scope, expression.__name__, expression.__defaults__
+    )
+    bound.__module__ = expression.__module__
+    return bound
+
+
+# ---- tracing -------------------------------------------------------------------------------------
+
+
+class Symbol:
+    """A value of an expression while it is traced into a :class:`Program`."""
+
+    __slots__ = ("index", "program")
+
+    def __init__(self, program: Program, index: int):
+        self.program, self.index = program, index
+
+
+class Step:
+    """``name(*args)``; an argument is the Symbol of an earlier value or a Python constant."""
+
+    __slots__ = ("args", "name")
+
+    def __init__(self, name: str, args: tuple):
+        self.name, self.args = name, args
+
+
+class Program:
+    """A traced expression: values 0..n-1 are its arguments, value n+i is the result of step i."""
+
+    def __init__(self, expression: Callable, n: int):
+        self.n = n
+        self.steps: list[Step] = []
+        result = bind(expression, TraceMaths(self))(*[Symbol(self, i) for i in range(n)])
+        if not isinstance(result, Symbol):
+            raise TypeError(f"{expression.__name__}: a pointwise expression returned {result!r}")
+        self.result: int = result.index
+
+    def step(self, name: str, *args: Any) -> Symbol:
+        self.steps.append(Step(name, args))
+        return Symbol(self, self.n + len(self.steps) - 1)
+
+
+class TraceMaths:
+    """``xp`` while tracing: every name appends a step."""
+
+    def __init__(self, program: Program):
+        self.program = program
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        return functools.partial(self.program.step, name)
+
+
+def _trace_operator(method: str, name: str, reflected: bool = False) -> None:
+    def forward(self: Symbol, *other: Any) -> Symbol:
+        return self.program.step(name, self, *other)
+
+    def backward(self: Symbol, other: Any) -> Symbol:
+        return self.program.step(name, other, self)
+
+    setattr(Symbol, method, backward if reflected else forward)
+
+
+for _op, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div",
+                   "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}.items():  # fmt: skip
+    _trace_operator(f"__{_op}__", _name)
+    _trace_operator(f"__r{_op}__", _name, reflected=True)
+for _op in ("lt", "le", "gt", "ge", "eq", "ne", "neg"):
+    _trace_operator(f"__{_op}__", _op)
+_trace_operator("__invert__", "bitwise_not")
+
+
+# ---- declaring -----------------------------------------------------------------------------------
+
+
+class Pointwise(Op):
+    """A pointwise entry. ``result`` is the rule for the output's dtype:
+
+    "promote" the inputs' common dtype, "float" the same with integers made floating, "bool", or
+    "real" (promote, but the real dtype of complex inputs).
+    """
+
+    def __init__(
+        self,
+        expression: Callable,
+        spaces: Sequence[str],
+        result: str,
+        accepts: str,
+        prepare: Callable[..., tuple] | None,
+    ):
+        super().__init__(expression, "pointwise", spaces)
+        parameters = self.signature.parameters.values()
+        # Arguments annotated as numbers are parameters; all others are tensors or numbers.
+        self.tensors = [
+            i for i, p in enumerate(parameters) if p.annotation not in ("float", "int", "bool")
+        ]
+        self.params = [i for i in range(self.arity) if i not in self.tensors]
+        self.result, self.accepts = result, _categories(accepts)
+        self.prepare = prepare
+        self.inplace = "pointwise"
+        self.launchers: dict[str, Callable] = {}
+
+    @functools.cached_property
+    def program(self) -> Program:
+        return Program(self.card, self.arity)
+
+    def arguments(self, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        """The expression's arguments from those of a public call."""
+        if self.prepare is None:
+            return self.bind(args, kwargs)
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        return self.prepare(*args, **kwargs)
+
+    def kernel(self, kind: str) -> Callable[..., None]:
+        """Both devices run the expression; the launcher is imported on first use."""
+        found = self.launchers.get(kind)
+        if found is None:
+            module = importlib.import_module(f"tgrad.kernels.{kind}.pointwise")
+            found = self.launchers[kind] = functools.partial(module.launch, self)
+        return found
+
+
+def _categories(accepts: str) -> frozenset[int]:
+    order = {"bool": dtypes.BOOL, "int": dtypes.INT, "float": dtypes.FLOAT,
+             "complex": dtypes.COMPLEX}  # fmt: skip
+    return frozenset(order[a] for a in accepts.split())
+
+
+def pointwise(
+    expression: Callable | None = None,
+    *,
+    result: str = "promote",
+    accepts: str = "bool int float complex",
+    spaces: Sequence[str] | None = None,
+    prepare: Callable[..., tuple] | None = None,
+) -> Any:
+    """Declare the op that applies ``expression`` to each element; inputs broadcast and promote.
+
+    ``accepts`` lists the categories that the common dtype may have. Every pointwise op has an
+    in-place form and ``out=``. One named ``*_backward`` is differentiated through its expression.
+    ``prepare(*args, **kwargs)`` returns the expression's arguments where the public op takes more
+    (``alpha=``); it is skipped when a call gives just the expression's arguments by position.
+    """
+
+    def declare(expression: Callable) -> Callable:
+        name = expression.__name__
+        entry = Pointwise(expression, spaces_of(name, spaces), result, accepts, prepare)
+        register(entry)
+        if name.endswith("_backward"):
+            derive_gradient(entry)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs and len(args) == entry.arity:
+                fast = run_fast(entry, args)
+                return run(entry, args) if fast is None else fast
+            out = kwargs.pop("out", None)
+            args = entry.arguments(args, kwargs)
+            return run(entry, args) if out is None else run_out(entry, args, out)
+
+        return finish(entry, call)
+
+    return declare if expression is None else declare(expression)
+
+
+def derive_gradient(entry: Pointwise) -> None:
+    """Differentiate ``entry`` by running its expression on Tensors."""
+
+    def rule(g: Any, needs: tuple[bool, ...], *args: Any) -> list[Any]:
+        from tgrad import autograd
+
+        wanted = [args[i] for i, need in zip(entry.tensors, needs, strict=True) if need]
+        create = is_grad_enabled()
+        with enable_grad():
+            y = bind(entry.card, TensorMaths())(*args)
+            found = iter(autograd.grad(y, wanted, g, create_graph=create, allow_unused=True))
+        return [next(found) if need else None for need in needs]
+
+    names = ["gg", "needs", *entry.names]
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    rule.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [inspect.Parameter(name, kinds) for name in names]
+    )
+    single = len(entry.tensors) == 1
+    made = Rule(rule, None, entry)
+    if single:
+        made.function = lambda *call: rule(*call)[0]
+    entry.rules.append(made)
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+
+def broadcast(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The common shape. Raises RuntimeError naming the first pair that does not broadcast."""
+    shape = shapes[0]
+    for other in shapes[1:]:
+        if other == shape:
+            continue
+        extra = len(shape) - len(other)
+        a, b = ((1,) * -extra + shape, other) if extra < 0 else (shape, (1,) * extra + other)
+        for i, (m, n) in enumerate(zip(a, b, strict=True)):
+            if m != n and m != 1 and n != 1:
+                raise RuntimeError(
+                    f"{name}: The size of tensor a ({m}) must match the size of tensor b ({n}) at "
+                    f"non-singleton dimension {i}"
+                )
+        shape = tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
+    return shape
+
+
+def run_fast(entry: Pointwise, args: tuple) -> Any:
+    """Small tensors of one float dtype and shape on the CPU, or None where that is not the case.
+
+    Half of the general path's time is planning that such calls do not need.
+    """
+    x = args[0]
+    if not isinstance(x, Variable) or entry.params:
+        return None
+    a = x.array
+    if type(a) is not np.ndarray or a.dtype.char not in "fd" or a.size > FAST:
+        return None
+    tracked = x.tracked
+    arrays = [a]
+    for z in args[1:]:
+        if isinstance(z, Variable):
+            b = z.array
+            if type(b) is not np.ndarray or b.dtype is not a.dtype or b.shape != a.shape:
+                return None
+            tracked = tracked or z.tracked
+            arrays.append(b)
+        elif type(z) is float or type(z) is int:
+            arrays.append(z)
+        else:
+            return None
+    t = wrap((_cpu.small or _import_small())(entry, arrays), x.device)
+    if mode.enabled:
+        if tracked:
+            node = record(entry, args, _variables(args), (t,))
+            if node is not None:
+                node.save_outputs((t,))
+    elif mode.inference:
+        t.inference = True
+    return t
+
+
+class _cpu:
+    """The CPU's kernel for small arrays, imported at the first call."""
+
+    small: Callable[[Pointwise, list], np.ndarray] | None = None
+
+
+def _import_small() -> Callable[[Pointwise, list], np.ndarray]:
+    small = importlib.import_module("tgrad.kernels.cpu.pointwise").small
+    _cpu.small = staticmethod(small)  # pyright: ignore[reportAttributeAccessIssue]
+    return small
+
+
+def _variables(args: Sequence[Any]) -> list[Any]:
+    return [a if isinstance(a, Variable) else None for a in args]
+
+
+class Plan:
+    """What a call works out before anything is allocated."""
+
+    __slots__ = ("compute", "operands", "shape", "result", "where")  # noqa: RUF023 - order of use
+
+
+def plan(entry: Pointwise, args: tuple) -> Plan:
+    """Check devices, dtypes and shapes; choose the dtype to compute in and that of the result."""
+    dims, zeros, scalars, shapes = [], [], [], []
+    where: device | None = None
+    for i in entry.tensors:
+        a = args[i]
+        if isinstance(a, Variable):
+            shape = a.array.shape
+            (dims if shape else zeros).append(a.dtype)
+            shapes.append(shape)
+            if where is None or (where is not a.device and where.type == "cpu" and _movable(args)):
+                where = a.device
+            elif a.device is not where and not (a.device.type == "cpu" and not shape):
+                raise RuntimeError(
+                    f"{entry.name}: Expected all tensors to be on the same device, but found at "
+                    f"least two devices, {where} and {a.device}!"
+                )
+        elif isinstance(a, NUMBER):
+            scalars.append(dtypes.scalar_dtype(a))
+        elif a is not None or entry.signature.parameters[entry.names[i]].default is not None:
+            raise TypeError(
+                f"{entry.name}(): argument '{entry.names[i]}' must be Tensor or Number, "
+                f"not {type(a).__name__}"
+            )
+    if where is None:
+        raise TypeError(f"{entry.name}(): expected at least one Tensor")
+    p = Plan()
+    common = dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
+    if common.category not in entry.accepts:
+        raise RuntimeError(f'"{entry.name}" not implemented for \'{common.name}\'')
+    if entry.result == "float" and common.category < dtypes.FLOAT:
+        common = dtypes.get_default_dtype()
+    p.result = {"bool": dtypes.bool_, "real": common.to_real()}.get(entry.result, common)
+    half = common is dtypes.float16 or common is dtypes.bfloat16
+    p.compute = dtypes.float32 if half else common
+    p.shape = broadcast(entry.name, shapes)
+    p.where = where
+    p.operands = [operand(entry, i, a, p.compute, where) for i, a in enumerate(args)]
+    return p
+
+
+def _movable(args: tuple) -> bool:
+    """Whether every CPU tensor among ``args`` is 0-d, so that the call may run on a GPU."""
+    return all(
+        not a.array.shape for a in args if isinstance(a, Variable) and a.device.type == "cpu"
+    )
+
+
+def operand(entry: Pointwise, i: int, a: Any, compute: dtypes.dtype, where: device) -> Any:
+    """An array, or a :class:`dtypes.Scalar` in the dtype that the expression computes in."""
+    if isinstance(a, Variable):
+        if a.device is where:
+            return a.array
+        a = a.array.item()  # pyright: ignore[reportAttributeAccessIssue]
+    if compute.category == dtypes.INT and not isinstance(a, float):
+        info = np.iinfo(compute.numpy)
+        if not info.min <= int(a) <= info.max:
+            raise RuntimeError(
+                f"{entry.name}: value {a} cannot be converted to type {compute.name} without "
+                "overflow"
+            )
+    if i in entry.params and compute.category < dtypes.FLOAT:
+        return dtypes.Scalar(a, dtypes.scalar_dtype(a))
+    kind = (bool, int, float, complex)[compute.category]
+    return dtypes.Scalar(kind(a), compute)
+
+
+def fill(entry: Pointwise, p: Plan, y: Any) -> None:
+    entry.kernel(p.where.type)(y, p.operands, p.compute)
+
+
+def allocate(p: Plan) -> Any:
+    empty = memory.empty if p.where.type == "cpu" else cuda.empty
+    return empty(p.shape, p.result.numpy)
+
+
+def run(entry: Pointwise, args: tuple) -> Any:
+    """One call by the general path: any mix of dtypes, shapes, numbers and devices."""
+    p = plan(entry, args)
+    y = allocate(p)
+    fill(entry, p, y)
+    t = wrap(y, p.where)
+    if mode.enabled and entry.rules and p.result.category >= dtypes.FLOAT:
+        node = record(entry, args, [_input(args[i]) for i in entry.tensors], (t,))
+        if node is not None:
+            node.save_outputs((t,))
+    elif mode.inference:
+        t.inference = True
+    return t
+
+
+def _input(a: Any) -> Any:
+    return a if isinstance(a, Variable) else None
+
+
+def run_out(entry: Pointwise, args: tuple, out: Any) -> Any:
+    """``out=``: written directly where shape, dtype and memory allow."""
+    inputs = [_input(args[i]) for i in entry.tensors]
+    check_out(entry.name, (out,), inputs)
+    p = plan(entry, args)
+    if out.shape == p.shape and out.dtype is p.result and out.device is p.where:
+        if not overlaps(out.array, p.operands):
+            fill(entry, p, out.array)
+            rebase_history(out, None)
+            return out
+    y = allocate(p)
+    fill(entry, p, y)
+    store_out(entry.name, (out,), (wrap(y, p.where),))
+    return out
+
+
+def run_inplace(entry: Pointwise, args: tuple) -> Any:
+    """``name_``: write the result over the first argument, whose shape and device stay."""
+    x = args[0]
+    check_inplace(entry.name + "_", x)
+    p = plan(entry, args)
+    if p.where is not x.device:
+        raise RuntimeError(
+            f"{entry.name}_: Expected all tensors to be on the same device, but found at least two "
+            f"devices, {x.device} and {p.where}!"
+        )
+    check_fits(entry.name + "_", Spec(p.shape, p.result), x)
+    inputs = [_input(args[i]) for i in entry.tensors]
+    node = None
+    if mode.enabled and entry.rules and any(t is not None and t.tracked for t in inputs):
+        node = OpNode(
+            entry,
+            [t.edge() if t is not None and t.tracked else None for t in inputs],
+            [(x.array.shape, x.array.dtype, x.device)],
+        )
+        node.save_inputs(args, inputs, overwritten=x)
+    if overlaps(x.array, p.operands[1:]):
+        y = allocate(p)
+        fill(entry, p, y)
+        copy_array(x, y)
+    else:
+        fill(entry, p, x.array)
+    rebase_history(x, node)
+    if node is not None:
+        node.save_outputs([x])
+    return x
+
+
+def overlaps(y: Any, operands: Sequence[Any]) -> bool:
+    """Whether writing ``y`` element by element could change an operand that is yet to be read."""
+    for a in operands:
+        if isinstance(a, np.ndarray):
+            same = a.shape == y.shape and a.strides == y.strides and _address(a) == _address(y)
+            if not same and np.may_share_memory(a, y):
+                return True
+        elif isinstance(a, CudaArray):
+            same = a.shape == y.shape and a.strides == y.strides and a.ptr == y.ptr
+            if not same and a.owner is y.owner:
+                return True
+    return False
+
+
+def _address(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+def inplace_method(entry: Pointwise) -> Callable[..., Any]:
+    """The ``name_`` function of a pointwise op."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run_inplace(entry, entry.arguments((self, *args), kwargs))
+
+    method.__name__ = method.__qualname__ = entry.name + "_"
+    method.__doc__ = f"In-place form of :func:`{entry.name}`."
+    return method

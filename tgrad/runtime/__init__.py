@@ -1,0 +1,1 @@
+"""What is below every op: arrays, memory, launching, random bits."""
