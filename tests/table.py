@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import pkgutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import tgrad
+from tgrad.dispatch import wrap
 
 # Largest error relative to the largest magnitude of the right answer, by dtype.
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 4e-3, "bfloat16": 3e-2}
@@ -121,10 +123,16 @@ def row(name: str, *samples: Sample, ref: Callable[..., Any] | None = None, **mo
 
 
 def all_rows() -> list[Row]:
-    """The rows of every module in tests/rows, each of which has a list ROWS."""
+    """The rows of every module in tests/rows, each of which has a list ROWS.
+
+    ``TGRAD_TEST_FAMILIES=conv,pool`` restricts a run to those modules.
+    """
     rows: list[Row] = []
     package = importlib.import_module("tests.rows")
+    chosen = os.environ.get("TGRAD_TEST_FAMILIES", "")
     for module in pkgutil.iter_modules(package.__path__):
+        if chosen and module.name not in chosen.split(","):
+            continue
         rows += importlib.import_module(f"tests.rows.{module.name}").ROWS
     return rows
 
@@ -145,14 +153,6 @@ def arrays(row: Row, sample: Sample) -> Sample:
         return a
 
     return Sample(tuple(make(a) for a in sample.args), {k: make(v) for k, v in sample.kwargs.items()})
-
-
-def strided(a: np.ndarray) -> np.ndarray:
-    """The same elements in memory with gaps, the axes stored in reverse order."""
-    wide = np.empty((*a.shape[::-1], 2), a.dtype)
-    out = wide[..., 0].transpose()
-    out[...] = a
-    return out
 
 
 def tensors(
@@ -184,9 +184,11 @@ def tensors(
 
 def spread(x: Any) -> Any:
     """A leaf over the same values whose memory has gaps and reversed axes."""
-    order = tuple(range(x.ndim))[::-1]
-    wide = tgrad.stack([x.permute(order), x.permute(order)], -1)  # (reversed shape, 2)
-    return wide.select(-1, 0).permute(order).detach()
+    a = x.cpu().array
+    wide = np.zeros((*a.shape[::-1], 2), a.dtype)
+    wide[..., 0] = a.transpose()
+    array = tgrad.from_numpy(wide).to(x.device).array
+    return wrap(array[..., 0].transpose(), x.device)
 
 
 def leaves(sample: Sample) -> list[Any]:

@@ -185,8 +185,64 @@ class Tensor(Variable):
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())  # pyright: ignore[reportArgumentType]
 
-    def is_contiguous(self) -> bool:
+    # ---- size and layout -------------------------------------------------------------------------
+
+    def dim(self) -> int:
+        return len(self.array.shape)
+
+    ndimension = dim
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one of its entries. Raises IndexError out of range."""
+        return self.shape if dim is None else self.shape[ops.normalize_dim("size", dim, self.ndim)]
+
+    def numel(self) -> int:
+        return self.array.size
+
+    nelement = numel
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each dim, in elements."""
+        a = self.array
+        steps = tuple(s // a.itemsize for s in a.strides)
+        return steps if dim is None else steps[ops.normalize_dim("stride", dim, self.ndim)]
+
+    def element_size(self) -> int:
+        return self.array.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self.array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    def is_contiguous(self, memory_format: object = None) -> bool:
         return is_contiguous(self.array)
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device is CPU
+
+    def get_device(self) -> int:
+        """The GPU's index, -1 for the CPU."""
+        return -1 if self.device.index is None else self.device.index
+
+    # ---- Python ----------------------------------------------------------------------------------
 
     def __hash__(self) -> int:
         return id(self)
@@ -194,27 +250,40 @@ class Tensor(Variable):
     def __repr__(self) -> str:
         return f"tensor({self.host()!r})"
 
-    __add__ = ops.add
-    __sub__ = ops.sub
-    __mul__ = ops.mul
-    __truediv__ = ops.div
-    __neg__ = ops.neg
-    __gt__ = ops.gt
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self.add_(other)
-
 
 dispatch.set_tensor_type(Tensor)
+
+# Operators and the ops that they call; `r` forms swap the arguments, `i` forms work in place.
+BINARY = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide",
+          "mod": "remainder", "pow": "pow", "matmul": "matmul", "and": "bitwise_and",
+          "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "bitwise_left_shift",
+          "rshift": "bitwise_right_shift"}  # fmt: skip
+OTHERS = {"__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt",
+          "__ge__": "ge", "__neg__": "neg", "__pos__": "positive", "__abs__": "abs",
+          "__invert__": "bitwise_not", "__getitem__": "getitem", "__setitem__": "setitem"}  # fmt: skip
+
+
+def attach_operators() -> None:
+    """Give Tensor Python's operators."""
+    for method, name in OTHERS.items():
+        if name in OPS:
+            setattr(Tensor, method, OPS[name].function)
+    for stem, name in BINARY.items():
+        if name not in OPS:
+            continue
+        setattr(Tensor, f"__{stem}__", OPS[name].function)
+        setattr(Tensor, f"__r{stem}__", reflected(OPS[name].function))
+        if hasattr(Tensor, name + "_"):
+            setattr(Tensor, f"__i{stem}__", getattr(Tensor, name + "_"))
+    Tensor.__rdiv__ = Tensor.__rtruediv__  # pyright: ignore[reportAttributeAccessIssue]
+    Tensor.__idiv__ = Tensor.__itruediv__  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        return function(other, self)
+
+    return method
 
 
 def attach_methods() -> None:
@@ -231,3 +300,4 @@ def attach_methods() -> None:
 
 
 attach_methods()
+attach_operators()

@@ -69,14 +69,17 @@ def source(pattern: str, rank: int) -> Any:
         else:
             lines.append(f"    x{i} = tl.full((BLOCK,), x{i}, T)")
     values = ", ".join(f"x{i}" for i in range(len(pattern)))
-    lines += [f"    y = F({values})", f"    tl.store(y_ptr + {where['y']}, y, mask=mask)"]
+    lines += [
+        f"    y = to(F({values}), y_ptr.dtype.element_ty)",
+        f"    tl.store(y_ptr + {where['y']}, y, mask=mask)",
+    ]
     return jit("\n".join(lines) + "\n", f"<pointwise {pattern} {rank}>")
 
 
 def jit(text: str, filename: str) -> Any:
     """``triton.jit`` of source text; the line cache lets Triton (and tracebacks) read it back."""
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    scope = {"tl": tl, "__name__": __name__}
+    scope = {"tl": tl, "to": maths.to, "__name__": __name__}
     exec(compile(text, filename, "exec"), scope)
     return triton.jit(scope["pointwise_kernel"])
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tgrad import dtypes
+from tgrad.autograd.grad_mode import mode
+from tgrad.autograd.graph import Node, set_history
 from tgrad.autograd.variable import Variable
-from tgrad.dispatch import OPS, Spec, composite, gradient, op, run_inplace
+from tgrad.device import device as Device
+from tgrad.device import resolve
+from tgrad.dispatch import OPS, Spec, composite, gradient, op, run_inplace, wrap
 from tgrad.pointwise import broadcast
+from tgrad.runtime import cuda as runtime
 from tgrad.runtime.array import is_contiguous
 
 if TYPE_CHECKING:
@@ -34,6 +42,69 @@ def _overwrite(x: Tensor, source: Tensor) -> Spec:
 @gradient(_overwrite)
 def _(g):
     return None, g
+
+
+class MoveBackward(Node):
+    """The node of a copy to another device; the engine brings the gradient back."""
+
+    __slots__ = ()
+
+    def apply(self, gs: list[Tensor | None]) -> list[Tensor | None]:
+        return gs
+
+
+@composite(spaces=())
+def to_device(input: Tensor, device: Device) -> Tensor:
+    """The tensor itself where it lives on ``device``, else a contiguous copy there."""
+    where = resolve(device)
+    if where is input.device:
+        return input
+    gpu = runtime.active()
+    if where.index is not None and where.index >= gpu.device_count():
+        raise RuntimeError(
+            f"CUDA error: invalid device ordinal: {where} of {gpu.device_count()} device(s)"
+        )
+    a = input.array
+    moved = gpu.from_host(a) if isinstance(a, np.ndarray) else gpu.to_host(a)
+    result = wrap(moved, where)
+    if mode.enabled and input.tracked:
+        meta = (moved.shape, moved.dtype, where)
+        set_history([result], MoveBackward([input.edge()], [meta]))
+    return result
+
+
+@composite(spaces=("Tensor",))
+def to(input: Tensor, *args: object, **kwargs: object) -> Tensor:
+    """Another dtype and/or device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.
+
+    The tensor itself where nothing changes and ``copy`` is not set. ``non_blocking`` and
+    ``memory_format`` are accepted.
+    """
+    dtype, device = kwargs.pop("dtype", None), kwargs.pop("device", None)
+    other = kwargs.pop("other", None)
+    rest = [a for a in args if a is not None]
+    for a in rest[:]:
+        if isinstance(a, dtypes.dtype):
+            dtype = a
+        elif isinstance(a, (str, Device)) or (isinstance(a, int) and not isinstance(a, bool)):
+            device = a
+        elif isinstance(a, Variable):
+            other = a
+        elif not isinstance(a, bool):
+            raise TypeError(f"to(): expected a dtype, device or Tensor, got {type(a).__name__}")
+    if other is not None:
+        dtype, device = other.dtype, other.device
+    flags = [a for a in rest if isinstance(a, bool)]  # non_blocking, copy
+    copied = bool(kwargs.pop("copy", False)) or (len(flags) == 2 and flags[1])
+    unknown = set(kwargs) - {"non_blocking", "memory_format"}
+    if unknown:
+        raise TypeError(f"to() got an unexpected keyword argument '{unknown.pop()}'")
+    result = input
+    if dtype is not None:
+        result = to_dtype(result, dtype)
+    if device is not None:
+        result = to_device(result, device)
+    return result.clone() if copied and result is input else result
 
 
 @composite
@@ -89,3 +160,36 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         )
     src = src if src.device is input.device else src.to(input.device)
     return run_inplace(OPS["_overwrite"], (input, src))
+
+
+def _conversion(name: str, dtype: dtype) -> None:
+    def convert(input: Tensor, memory_format: object = None) -> Tensor:
+        return to_dtype(input, dtype)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor in {dtype.name}; itself where it is that already."
+    composite(spaces=("Tensor",))(convert)
+
+
+for _name, _dtype in {**dtypes.ALIASES, "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8,
+                      "char": dtypes.int8}.items():  # fmt: skip
+    _conversion(_name, _dtype)
+
+
+@composite(spaces=("Tensor",))
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of ``other``."""
+    return to_dtype(input, other.dtype)
+
+
+@composite(spaces=("Tensor",))
+def cpu(input: Tensor, memory_format: object = None) -> Tensor:
+    """The tensor on the CPU; itself where it is there."""
+    return to_device(input, "cpu")
+
+
+@composite(spaces=("Tensor",))
+def cuda(input: Tensor, device: object = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on a GPU; itself where it is there."""
+    return to_device(input, "cuda" if device is None else device)
+
