@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +23,6 @@ from tgrad.autograd.recorded import OpNode, Rule
 from tgrad.autograd.variable import Variable
 from tgrad.device import device
 from tgrad.dispatch import (
-    OPS,
     Op,
     Spec,
     check_fits,
@@ -38,104 +36,15 @@ from tgrad.dispatch import (
     store_out,
     wrap,
 )
+from tgrad.expression import Program, Symbol, TensorMaths, bind, xp
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import CudaArray
+from tgrad.runtime.quiet import quiet
+
+__all__ = ["Pointwise", "Program", "Symbol", "bind", "broadcast", "pointwise", "xp"]
 
 FAST = 16384  # elements; below, one ufunc call without chunks or kept blocks is fastest
 NUMBER = (int, float, complex, bool, np.number, np.bool_)
-
-
-class _Maths:
-    """``xp`` outside any reader: the names resolve only once an expression is bound."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        raise AttributeError(f"xp.{name} has a meaning only inside a pointwise expression")
-
-
-xp: Any = _Maths()
-
-
-class TensorMaths:
-    """``xp`` for Tensors: every name is the public op of that name."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return OPS[name].function
-
-
-def bind(expression: Callable, maths: Any, **extra: Any) -> Callable:
-    """``expression`` with the global name ``xp`` meaning ``maths``."""
-    scope = {**expression.__globals__, "xp": maths, **extra}
-    bound = types.FunctionType(
-        expression.__code__, scope, expression.__name__, expression.__defaults__
-    )
-    bound.__module__ = expression.__module__
-    return bound
-
-
-# ---- tracing -------------------------------------------------------------------------------------
-
-
-class Symbol:
-    """A value of an expression while it is traced into a :class:`Program`."""
-
-    __slots__ = ("index", "program")
-
-    def __init__(self, program: Program, index: int):
-        self.program, self.index = program, index
-
-
-class Step:
-    """``name(*args)``; an argument is the Symbol of an earlier value or a Python constant."""
-
-    __slots__ = ("args", "name")
-
-    def __init__(self, name: str, args: tuple):
-        self.name, self.args = name, args
-
-
-class Program:
-    """A traced expression: values 0..n-1 are its arguments, value n+i is the result of step i."""
-
-    def __init__(self, expression: Callable, n: int):
-        self.n = n
-        self.steps: list[Step] = []
-        result = bind(expression, TraceMaths(self))(*[Symbol(self, i) for i in range(n)])
-        if not isinstance(result, Symbol):
-            raise TypeError(f"{expression.__name__}: a pointwise expression returned {result!r}")
-        self.result: int = result.index
-
-    def step(self, name: str, *args: Any) -> Symbol:
-        self.steps.append(Step(name, args))
-        return Symbol(self, self.n + len(self.steps) - 1)
-
-
-class TraceMaths:
-    """``xp`` while tracing: every name appends a step."""
-
-    def __init__(self, program: Program):
-        self.program = program
-
-    def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        return functools.partial(self.program.step, name)
-
-
-def _trace_operator(method: str, name: str, reflected: bool = False) -> None:
-    def forward(self: Symbol, *other: Any) -> Symbol:
-        return self.program.step(name, self, *other)
-
-    def backward(self: Symbol, other: Any) -> Symbol:
-        return self.program.step(name, other, self)
-
-    setattr(Symbol, method, backward if reflected else forward)
-
-
-for _op, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div",
-                   "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}.items():  # fmt: skip
-    _trace_operator(f"__{_op}__", _name)
-    _trace_operator(f"__r{_op}__", _name, reflected=True)
-for _op in ("lt", "le", "gt", "ge", "eq", "ne", "neg"):
-    _trace_operator(f"__{_op}__", _op)
-_trace_operator("__invert__", "bitwise_not")
 
 
 # ---- declaring -----------------------------------------------------------------------------------
@@ -166,6 +75,7 @@ class Pointwise(Op):
         self.result, self.accepts = result, _categories(accepts)
         self.prepare = prepare
         self.inplace = "pointwise"
+        self.small: Callable[..., np.ndarray] | None = None
         self.launchers: dict[str, Callable] = {}
 
     @functools.cached_property
@@ -218,13 +128,20 @@ def pointwise(
         if name.endswith("_backward"):
             derive_gradient(entry)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def general(args: tuple, kwargs: dict[str, Any]) -> Any:
             if not kwargs and len(args) == entry.arity:
-                fast = run_fast(entry, args)
-                return run(entry, args) if fast is None else fast
+                return run(entry, args)
             out = kwargs.pop("out", None)
             args = entry.arguments(args, kwargs)
             return run(entry, args) if out is None else run_out(entry, args, out)
+
+        make = {1: fast_unary, 2: fast_binary}.get(entry.arity)
+        short = make is not None and not entry.params and dtypes.FLOAT in entry.accepts
+        call = fast = make(entry, general) if make is not None and short else None
+        if fast is None:
+
+            def call(*args: Any, **kwargs: Any) -> Any:
+                return general(args, kwargs)
 
         return finish(entry, call)
 
@@ -277,55 +194,72 @@ def broadcast(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return shape
 
 
-def run_fast(entry: Pointwise, args: tuple) -> Any:
-    """Small tensors of one float dtype and shape on the CPU, or None where that is not the case.
+def fast_unary(entry: Pointwise, general: Callable) -> Callable:
+    """The op's function, with a short way for a small floating tensor on the CPU."""
 
-    Half of the general path's time is planning that such calls do not need.
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs:
+            x = args[0]
+            if isinstance(x, Variable):
+                a = x.array
+                if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
+                    y = quiet.run(entry.small or load_small(entry), a)
+                    return finish_fast(entry, args, x.tracked, y, x.device)
+        return general(args, kwargs)
+
+    return call
+
+
+def fast_binary(entry: Pointwise, general: Callable) -> Callable:
+    """The same for two small tensors of one shape and dtype, or one and a Python number.
+
+    Planning, which such calls do not need, is half of the general way's time.
     """
-    x = args[0]
-    if not isinstance(x, Variable) or entry.params:
-        return None
-    a = x.array
-    if type(a) is not np.ndarray or a.dtype.char not in "fd" or a.size > FAST:
-        return None
-    tracked = x.tracked
-    arrays = [a]
-    for z in args[1:]:
-        if isinstance(z, Variable):
-            b = z.array
-            if type(b) is not np.ndarray or b.dtype is not a.dtype or b.shape != a.shape:
-                return None
-            tracked = tracked or z.tracked
-            arrays.append(b)
-        elif type(z) is float or type(z) is int:
-            arrays.append(z)
-        else:
-            return None
-    t = wrap((_cpu.small or _import_small())(entry, arrays), x.device)
-    if mode.enabled:
-        if tracked:
-            node = record(entry, args, _variables(args), (t,))
-            if node is not None:
-                node.save_outputs((t,))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 2 and not kwargs:
+            x, z = args
+            if isinstance(x, Variable):
+                a = x.array
+                if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
+                    if isinstance(z, Variable):
+                        b = z.array
+                        if b.__class__ is np.ndarray and b.shape == a.shape and b.dtype is a.dtype:
+                            y = quiet.run(entry.small or load_small(entry), a, b)
+                            return finish_fast(entry, args, x.tracked or z.tracked, y, x.device)
+                    elif z.__class__ is float or z.__class__ is int:
+                        y = quiet.run(entry.small or load_small(entry), a, a.dtype.type(z))
+                        return finish_fast(entry, args, x.tracked, y, x.device)
+        return general(args, kwargs)
+
+    return call
+
+
+def load_small(entry: Pointwise) -> Callable[..., np.ndarray]:
+    """The op as one function of arrays, made at its first call: the bare ufunc where it is one."""
+    steps = entry.program.steps
+    args = steps[0].args
+    in_order = all(isinstance(a, Symbol) and a.index == i for i, a in enumerate(args))
+    if len(steps) == 1 and in_order and len(args) == entry.arity:
+        maths = importlib.import_module("tgrad.kernels.cpu.maths")
+        entry.small = getattr(maths, steps[0].name)
+    else:
+        small = importlib.import_module("tgrad.kernels.cpu.pointwise").small
+        entry.small = lambda *arrays: small(entry, list(arrays))
+    assert entry.small is not None
+    return entry.small
+
+
+def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: device) -> Any:
+    t = wrap(y if y.__class__ is np.ndarray else np.asarray(y), where)
+    if tracked and entry.rules and mode.enabled:
+        inputs = [a if isinstance(a, Variable) else None for a in args]
+        node = record(entry, args, inputs, (t,))
+        if node is not None:
+            node.save_outputs((t,))
     elif mode.inference:
         t.inference = True
     return t
-
-
-class _cpu:
-    """The CPU's kernel for small arrays, imported at the first call."""
-
-    small: Callable[[Pointwise, list], np.ndarray] | None = None
-
-
-def _import_small() -> Callable[[Pointwise, list], np.ndarray]:
-    small = importlib.import_module("tgrad.kernels.cpu.pointwise").small
-    _cpu.small = staticmethod(small)  # pyright: ignore[reportAttributeAccessIssue]
-    return small
-
-
-def _variables(args: Sequence[Any]) -> list[Any]:
-    return [a if isinstance(a, Variable) else None for a in args]
 
 
 class Plan:
@@ -363,7 +297,7 @@ def plan(entry: Pointwise, args: tuple) -> Plan:
     p = Plan()
     common = dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
     if common.category not in entry.accepts:
-        raise RuntimeError(f'"{entry.name}" not implemented for \'{common.name}\'')
+        raise RuntimeError(f"\"{entry.name}\" not implemented for '{common.name}'")
     if entry.result == "float" and common.category < dtypes.FLOAT:
         common = dtypes.get_default_dtype()
     p.result = {"bool": dtypes.bool_, "real": common.to_real()}.get(entry.result, common)
@@ -434,11 +368,11 @@ def run_out(entry: Pointwise, args: tuple, out: Any) -> Any:
     inputs = [_input(args[i]) for i in entry.tensors]
     check_out(entry.name, (out,), inputs)
     p = plan(entry, args)
-    if out.shape == p.shape and out.dtype is p.result and out.device is p.where:
-        if not overlaps(out.array, p.operands):
-            fill(entry, p, out.array)
-            rebase_history(out, None)
-            return out
+    fits = out.shape == p.shape and out.dtype is p.result and out.device is p.where
+    if fits and not overlaps(out.array, p.operands):
+        fill(entry, p, out.array)
+        rebase_history(out, None)
+        return out
     y = allocate(p)
     fill(entry, p, y)
     store_out(entry.name, (out,), (wrap(y, p.where),))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tgrad.autograd import engine
+from tgrad.autograd import engine, graph
+from tgrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from tgrad.autograd.check import gradcheck, gradgradcheck
+from tgrad.autograd.function import Function
 from tgrad.autograd.grad_mode import (
     enable_grad,
     inference_mode,
@@ -15,8 +18,23 @@ from tgrad.autograd.grad_mode import (
 )
 from tgrad.autograd.variable import Variable
 
-__all__ = ["backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
-           "set_grad_enabled"]  # fmt: skip
+__all__ = [
+    "Function",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "graph",
+    "inference_mode",
+    "is_anomaly_enabled",
+    "is_grad_enabled",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
 
 
 def backward(
@@ -27,7 +45,7 @@ def backward(
     grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
-    """Accumulate into the leaves' ``.grad`` the gradient of ``tensors``, weighted by ``grad_tensors``.
+    """Add to the leaves' ``.grad`` the gradient of ``tensors``, weighted by ``grad_tensors``.
 
     With ``inputs`` only those leaves are accumulated into. Raises RuntimeError for a tensor
     that does not require grad, or is not a scalar and has no ``grad_tensors``.
@@ -82,7 +100,9 @@ def grad(
         create_graph=create_graph,
     )
     if materialize_grads:
-        return tuple(x.detach().clone().zero_() if g is None else g for x, g in zip(wanted, found))
+        return tuple(
+            x.new_zeros(x.shape) if g is None else g for x, g in zip(wanted, found, strict=True)
+        )
     if not allow_unused and any(g is None for g in found):
         raise RuntimeError(
             "One of the differentiated Tensors appears to not have been used in the graph. Set "

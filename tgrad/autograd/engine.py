@@ -199,9 +199,7 @@ def conform(g: Any, meta: Meta) -> Any:
 def accumulate(x: Variable, g: Any, create_graph: bool) -> None:
     """``x.grad += g``; the first gradient is taken over where nobody else holds it."""
     if x.grad is None:
-        if create_graph:
-            x.grad = g
-        elif stealable(g):
+        if create_graph or stealable(g):
             x.grad = g
         else:
             x.grad = g.detach().clone()

@@ -15,6 +15,7 @@ class _Mode(threading.local):
     inference = False
     anomaly = False
     anomaly_check_nan = True
+    saved_hooks: tuple[Callable, Callable] | None = None
 
 
 mode = _Mode()

@@ -8,6 +8,7 @@ graph has no reference cycles and is freed the moment its last tensor goes.
 from __future__ import annotations
 
 import itertools
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ class Node:
         self.sequence = next(_sequence)
         self.pre_hooks: dict[int, dict[int, Callable]] | None = None  # by output
         self.post_hooks: dict[int, Callable] | None = None
-        self.trace = traceback.format_stack()[:-2] if mode.anomaly else None
+        self.trace = user_stack() if mode.anomaly else None
 
     def name(self) -> str:
         return type(self).__name__
@@ -114,10 +115,80 @@ class SavedOutput:
 
     def get(self, node: Node, name: str) -> Any:
         check_version(self.counter, self.version, node, f"output {name}", self.like[0].shape)
-        y = self.kind.__new__(self.kind)
-        y.array, y.device = self.like
-        y.counter, y.node, y.output_nr, y.tracked = self.counter, node, self.index, True
-        return y
+        array, where = self.like
+        return rebuilt(self.kind, array, where, self.counter, (node, self.index))
+
+
+class SavedPacked:
+    """A value handed to ``saved_tensors_hooks``: what ``pack`` returned, and where it belongs."""
+
+    __slots__ = ("edge", "hooks", "kind", "packed")
+
+    def __init__(self, x: Variable, index: int | None, hooks: tuple[Callable, Callable]):
+        self.hooks, self.kind = hooks, type(x)
+        self.packed = hooks[0](x.detach())
+        # An output's edge is the node that holds this; it is put back in get().
+        self.edge = index if index is not None else x.edge() if x.tracked else None
+
+    def get(self, node: Node, name: str) -> Any:
+        x = self.hooks[1](self.packed)
+        if not isinstance(x, Variable):
+            raise TypeError(
+                f"saved_tensors_hooks: unpack returned {type(x).__name__}, not a Tensor"
+            )
+        edge = (node, self.edge) if isinstance(self.edge, int) else self.edge
+        return rebuilt(self.kind, x.array, x.device, x.version_counter(), edge)
+
+
+def rebuilt(kind: type, array: Any, where: Any, counter: list[int], edge: Edge | None) -> Any:
+    """A tensor around ``array`` whose gradient flows to ``edge``."""
+    x = kind.__new__(kind)
+    x.array, x.device, x.counter = array, where, counter
+    if edge is not None and isinstance(edge[0], Node):
+        x.node, x.output_nr, x.tracked = edge[0], edge[1], True
+    return x
+
+
+def save_input(x: Variable) -> SavedInput | SavedPacked:
+    """``x`` as a node keeps it. Leaves that require grad are never packed: they live on anyway."""
+    hooks = mode.saved_hooks
+    if hooks is None or (x.node is None and x.tracked):
+        return SavedInput(x)
+    return SavedPacked(x, None, hooks)
+
+
+def save_output(y: Variable, index: int) -> SavedOutput | SavedPacked:
+    hooks = mode.saved_hooks
+    return SavedOutput(y, index) if hooks is None else SavedPacked(y, index, hooks)
+
+
+class saved_tensors_hooks:
+    """Inside, what ops save for backward goes through ``pack_hook``, and back by ``unpack_hook``.
+
+    ``pack_hook(tensor)`` may return anything; ``unpack_hook`` gets that and returns the tensor.
+    """
+
+    def __init__(self, pack_hook: Callable[[Any], Any], unpack_hook: Callable[[Any], Any]):
+        self.hooks = (pack_hook, unpack_hook)
+        self.previous: list[tuple[Callable, Callable] | None] = []
+
+    def __enter__(self) -> None:
+        self.previous.append(mode.saved_hooks)
+        mode.saved_hooks = self.hooks
+
+    def __exit__(self, *exc: object) -> None:
+        mode.saved_hooks = self.previous.pop()
+
+
+def user_stack() -> list[str]:
+    """The Python stack without the library's own frames at its end."""
+    frames = traceback.extract_stack()
+    while frames and frames[-1].filename.startswith(_LIBRARY):
+        frames.pop()
+    return traceback.format_list(frames)
+
+
+_LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def check_version(

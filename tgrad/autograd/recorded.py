@@ -6,7 +6,16 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tgrad.autograd.graph import Edge, Meta, Node, SavedInput, SavedOutput
+from tgrad.autograd.graph import (
+    Edge,
+    Meta,
+    Node,
+    SavedInput,
+    SavedOutput,
+    SavedPacked,
+    save_input,
+    save_output,
+)
 
 if TYPE_CHECKING:
     from tgrad.dispatch import Op
@@ -52,7 +61,9 @@ class Rule:
             return ("list_spec" if i in op.lists else "spec"), i
         if name[0] in "gy" and (name[1:].isdecimal() or len(name) == 1):
             return ("grad" if name[0] == "g" else "output"), int(name[1:] or 0)
-        raise TypeError(f"gradient of {op.name}: unknown name {name!r} among {op.names}, g, y, needs")
+        raise TypeError(
+            f"gradient of {op.name}: unknown name {name!r} among {op.names}, g, y, needs"
+        )
 
 
 class OpNode(Node):
@@ -91,13 +102,13 @@ class OpNode(Node):
                         old = x.detach().clone() if old is None else old
                         x = old
                     # Python numbers stand where a pointwise op takes tensors.
-                    values.append(SavedInput(x) if hasattr(x, "array") else x)
+                    values.append(save_input(x) if hasattr(x, "array") else x)
                 elif kind == "param":
                     values.append(args[i])
                 elif kind == "spec":
                     values.append(_spec(args[i]))
                 elif kind == "list":
-                    values.append([SavedInput(x) for x in args[i]])
+                    values.append([save_input(x) for x in args[i]])
                 elif kind == "list_spec":
                     values.append([_spec(x) for x in args[i]])
                 elif kind == "needs":
@@ -111,7 +122,7 @@ class OpNode(Node):
         for rule, values in zip(self.rules, self.saved or (), strict=True):
             for k, (kind, i) in enumerate(rule.plan):
                 if kind == "output":
-                    values[k] = SavedOutput(results[i], i)
+                    values[k] = save_output(results[i], i)
 
     def apply(self, gs: list[Any]) -> Sequence[Any]:
         saved, op = self.saved, self.op
@@ -130,8 +141,7 @@ class OpNode(Node):
                 elif kind == "list":
                     call.append([v.get(self, name) for v in value])
                 elif kind in ("input", "output"):
-                    saved_value = isinstance(value, (SavedInput, SavedOutput))
-                    call.append(value.get(self, name) if saved_value else value)
+                    call.append(value.get(self, name) if isinstance(value, SAVED) else value)
                 else:
                     call.append(value)
             result = rule.function(*call)
@@ -149,6 +159,7 @@ class OpNode(Node):
             self.saved = None
 
 
+SAVED = (SavedInput, SavedOutput, SavedPacked)
 _KEPT = ("input", "output", "list")
 
 

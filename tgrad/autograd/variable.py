@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Variable:
-    """Array, device, and what autograd knows. Defaults live on the class: creation sets two names."""
+    """Array, device and what autograd knows. Defaults are the class's: creation sets two names."""
 
     array: Array
     device: device

@@ -1,4 +1,4 @@
-"""The active GPU runtime: NVIDIA's driver, or the emulator where ``TRITON_INTERPRET=1`` asks for it.
+"""The active GPU runtime: NVIDIA's driver, or the emulator if ``TRITON_INTERPRET=1`` asks for it.
 
 Kernels reach the device through :func:`launch`, everything else through :func:`active`. Nothing
 here is touched before the first CUDA tensor: initialising the driver breaks later forks.
@@ -63,6 +63,4 @@ def launch(
     where they fit), floats (32 bits; ``np.float64`` for 64). ``constants`` are its ``tl.constexpr``
     arguments by name; each set of values is compiled once. An empty grid launches nothing.
     """
-    active().launch(
-        kernel, grid, args, constants, num_warps=num_warps, num_stages=num_stages
-    )
+    active().launch(kernel, grid, args, constants, num_warps=num_warps, num_stages=num_stages)

@@ -52,7 +52,9 @@ class Emulator:
         del options
         if 0 in grid:
             return
-        kernel[grid](*[_Pointer(a) if isinstance(a, CudaArray) else a for a in args], **constants)
+        pointers = [_Pointer(a) if isinstance(a, CudaArray) else a for a in args]
+        with np.errstate(all="ignore"):  # masked-off lanes compute on zeros
+            kernel[grid](*pointers, **constants)
 
     @staticmethod
     def _window(a: CudaArray) -> np.ndarray:
@@ -72,7 +74,9 @@ class _Pointer:
         import triton.language as tl
 
         self.array = a
-        self.dtype = tl.int1 if a.dtype == np.bool_ else getattr(tl, _TRITON.get(a.dtype.name, a.dtype.name))
+        self.dtype = (
+            tl.int1 if a.dtype == np.bool_ else getattr(tl, _TRITON.get(a.dtype.name, a.dtype.name))
+        )
 
     def data_ptr(self) -> int:
         return self.array.ptr

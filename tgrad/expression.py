@@ -1,0 +1,104 @@
+"""Pointwise expressions and what reads them: the ``xp`` namespaces and the tracer.
+
+An expression is straight-line code of operators, ``xp.f(...)`` and constants.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+from tgrad.registry import OPS
+
+
+class _Maths:
+    """``xp`` outside any reader: the names resolve only once an expression is bound."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        raise AttributeError(f"xp.{name} has a meaning only inside a pointwise expression")
+
+
+xp: Any = _Maths()
+
+
+class TensorMaths:
+    """``xp`` for Tensors: every name is the public op of that name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return OPS[name].function
+
+
+def bind(expression: Callable, maths: Any, **extra: Any) -> Callable:
+    """``expression`` with the global name ``xp`` meaning ``maths``."""
+    scope = {**expression.__globals__, "xp": maths, **extra}
+    bound = types.FunctionType(
+        expression.__code__, scope, expression.__name__, expression.__defaults__
+    )
+    bound.__module__ = expression.__module__
+    return bound
+
+
+class Symbol:
+    """A value of an expression while it is traced into a :class:`Program`."""
+
+    __slots__ = ("index", "program")
+
+    def __init__(self, program: Program, index: int):
+        self.program, self.index = program, index
+
+
+class Step:
+    """``name(*args)``; an argument is the Symbol of an earlier value or a Python constant."""
+
+    __slots__ = ("args", "name")
+
+    def __init__(self, name: str, args: tuple):
+        self.name, self.args = name, args
+
+
+class Program:
+    """A traced expression: values 0..n-1 are its arguments, value n+i is the result of step i."""
+
+    def __init__(self, expression: Callable, n: int):
+        self.n = n
+        self.steps: list[Step] = []
+        result = bind(expression, TraceMaths(self))(*[Symbol(self, i) for i in range(n)])
+        if not isinstance(result, Symbol):
+            raise TypeError(f"{expression.__name__}: a pointwise expression returned {result!r}")
+        self.result: int = result.index
+
+    def step(self, name: str, *args: Any) -> Symbol:
+        self.steps.append(Step(name, args))
+        return Symbol(self, self.n + len(self.steps) - 1)
+
+
+class TraceMaths:
+    """``xp`` while tracing: every name appends a step."""
+
+    def __init__(self, program: Program):
+        self.program = program
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        return functools.partial(self.program.step, name)
+
+
+def _trace_operator(method: str, name: str, reflected: bool = False) -> None:
+    def forward(self: Symbol, *other: Any) -> Symbol:
+        return self.program.step(name, self, *other)
+
+    def backward(self: Symbol, other: Any) -> Symbol:
+        return self.program.step(name, other, self)
+
+    setattr(Symbol, method, backward if reflected else forward)
+
+
+for _op, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div",
+                   "and": "bitwise_and", "or": "bitwise_or",
+                   "xor": "bitwise_xor"}.items():  # fmt: skip
+    _trace_operator(f"__{_op}__", _name)
+    _trace_operator(f"__r{_op}__", _name, reflected=True)
+for _op in ("lt", "le", "gt", "ge", "eq", "ne", "neg"):
+    _trace_operator(f"__{_op}__", _op)
+_trace_operator("__invert__", "bitwise_not")
