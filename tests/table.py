@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import tgrad
-from tgrad.dispatch import wrap
+from tgrad.testing import spread
 
 # Largest error relative to the largest magnitude of the right answer, by dtype.
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 4e-3, "bfloat16": 3e-2}
@@ -137,7 +137,7 @@ def all_rows() -> list[Row]:
     return rows
 
 
-# ---- making arguments ------------------------------------------------------------------------------
+# ---- making arguments ----------------------------------------------------------------------------
 
 
 def arrays(row: Row, sample: Sample) -> Sample:
@@ -152,7 +152,9 @@ def arrays(row: Row, sample: Sample) -> Sample:
             return type(a)(make(x) for x in a)
         return a
 
-    return Sample(tuple(make(a) for a in sample.args), {k: make(v) for k, v in sample.kwargs.items()})
+    return Sample(
+        tuple(make(a) for a in sample.args), {k: make(v) for k, v in sample.kwargs.items()}
+    )
 
 
 def tensors(
@@ -180,15 +182,6 @@ def tensors(
         tuple(make(a, q) for a, q in zip(made.args, sample.args, strict=True)),
         {k: make(v, sample.kwargs[k]) for k, v in made.kwargs.items()},
     )
-
-
-def spread(x: Any) -> Any:
-    """A leaf over the same values whose memory has gaps and reversed axes."""
-    a = x.cpu().array
-    wide = np.zeros((*a.shape[::-1], 2), a.dtype)
-    wide[..., 0] = a.transpose()
-    array = tgrad.from_numpy(wide).to(x.device).array
-    return wrap(array[..., 0].transpose(), x.device)
 
 
 def leaves(sample: Sample) -> list[Any]:

@@ -1,0 +1,561 @@
+"""The engine: graphs of any shape, in-place writes, hooks, modes, checks, Function."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import tgrad
+from tgrad.autograd import Function, functional, gradcheck, gradgradcheck
+from tgrad.autograd.check import GradcheckError
+from tgrad.autograd.function import once_differentiable
+from tgrad.autograd.graph import saved_tensors_hooks
+from tgrad.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+
+DEVICES = ("cpu", "cuda")
+
+
+def leaf(*values, device="cpu"):
+    x = tgrad.tensor(list(values), dtype=tgrad.float64, device=device)
+    return x.requires_grad_()
+
+
+# ---- graphs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_accumulate_over_branches_and_calls(device):
+    x = leaf(1.0, 2.0, 3.0, device=device)
+    y = x * x
+    (y * y + y * 3).sum().backward(retain_graph=True)
+    first = x.grad.tolist()
+    assert first == [4 + 6, 32 + 12, 108 + 18]
+    (y.sum()).backward()
+    assert x.grad.tolist() == [12, 48, 132]
+
+
+def test_a_graph_of_100000_nodes_neither_overflows_nor_lingers():
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1
+    y.sum().backward()
+    assert x.grad.tolist() == [1.0]
+    node = weakref.ref(y.grad_fn)
+    del y
+    assert node() is None
+
+
+def test_a_graph_is_freed_without_the_garbage_collector():
+    gc.disable()
+    try:
+        x = leaf(1.0, 2.0)
+        y = (x.exp() * x).sum()
+        node = weakref.ref(y.grad_fn)
+        del y
+        assert node() is None
+    finally:
+        gc.enable()
+
+
+def test_leaves_do_not_share_one_gradient_array():
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    (x + y).sum().backward()
+    x.grad.zero_()
+    assert y.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_gradient_passed_in_is_not_taken_over():
+    x = leaf(1.0, 2.0)
+    g = tgrad.tensor([1.0, 1.0], dtype=tgrad.float64)
+    (x + 0.0).backward(g)
+    x.grad.mul_(5)
+    assert g.tolist() == [1.0, 1.0]
+
+
+def test_expanded_gradients_are_stored_dense():
+    x = leaf(1.0, 2.0, 3.0)
+    x.sum().backward()
+    assert x.grad.is_contiguous()
+    x.grad.add_(1)
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_backward_twice_needs_retain_graph():
+    x = leaf(1.0)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+def test_backward_needs_a_scalar_or_a_gradient():
+    y = leaf(1.0, 2.0) * 2
+    with pytest.raises(RuntimeError, match="implicitly created only for scalar outputs"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="Mismatch in shape"):
+        y.backward(tgrad.ones(3, dtype=tgrad.float64))
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        tgrad.ones(()).backward()
+
+
+def test_grad_returns_and_leaves_dot_grad_alone():
+    x, w = leaf(2.0), leaf(3.0)
+    y = (x * w).sum()
+    (g,) = tgrad.autograd.grad(y, x)
+    assert g.item() == 3.0 and x.grad is None and w.grad is None
+
+
+def test_grad_reaches_inner_tensors():
+    x = leaf(2.0)
+    h = x * 3
+    (g,) = tgrad.autograd.grad((h * h).sum(), h)
+    assert g.item() == 12.0
+
+
+def test_grad_of_unused_inputs():
+    x, w = leaf(2.0), leaf(3.0)
+    with pytest.raises(RuntimeError, match="not have been used"):
+        tgrad.autograd.grad((x * 2).sum(), (x, w))
+    g, none = tgrad.autograd.grad((x * 2).sum(), (x, w), allow_unused=True)
+    assert g.item() == 2.0 and none is None
+    _, zero = tgrad.autograd.grad((x * 2).sum(), (x, w), materialize_grads=True)
+    assert zero.item() == 0.0
+
+
+def test_backward_inputs_restricts_accumulation():
+    x, w = leaf(2.0), leaf(3.0)
+    (x * w).sum().backward(inputs=[x])
+    assert x.grad.item() == 3.0 and w.grad is None
+
+
+def test_higher_orders():
+    x = leaf(2.0)
+    y = x * x * x * x
+    for want in (32.0, 48.0, 48.0, 24.0):
+        (y,) = tgrad.autograd.grad(y.sum(), x, create_graph=True)
+        assert y.item() == pytest.approx(want)
+
+
+# ---- in-place and views --------------------------------------------------------------------------
+
+
+def test_in_place_on_a_leaf_raises():
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="view of a leaf"):
+        x.view(1).add_(1)
+    with tgrad.no_grad():
+        x.add_(1)
+    assert x.tolist() == [2.0]
+
+
+def test_backward_through_an_overwritten_value_raises_and_names_the_op():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    z = y * y
+    y.add_(1)
+    with pytest.raises(
+        RuntimeError, match=r"input .* of MulBackward.*version 1; expected version 0"
+    ):
+        z.sum().backward()
+
+
+def test_a_write_through_detach_is_noticed():
+    x = leaf(1.0)
+    y = x.exp()
+    z = y * 1
+    y.detach().zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        z.sum().backward()
+
+
+def test_in_place_ops_that_need_the_old_value_keep_it():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = x * 1
+    y.mul_(w)
+    y.sum().backward()
+    assert w.grad.tolist() == [1.0, 2.0] and x.grad.tolist() == [3.0, 4.0]
+
+
+def test_writes_through_a_view_reach_the_base_with_gradients():
+    x, w = leaf(1.0, 2.0, 3.0, 4.0), leaf(10.0, 20.0)
+    y = x * 1
+    y[1:3] = w
+    (y * tgrad.tensor([1.0, 2.0, 3.0, 4.0], dtype=tgrad.float64)).sum().backward()
+    assert x.grad.tolist() == [1.0, 0.0, 0.0, 4.0]
+    assert w.grad.tolist() == [2.0, 3.0]
+
+
+def test_a_view_follows_a_write_to_its_base():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    v = y[0:1]
+    y.mul_(3)
+    v.sum().backward()
+    assert x.grad.tolist() == [3.0, 0.0]
+
+
+def test_a_buffer_filled_by_slices_carries_gradients():
+    w = leaf(2.0, 3.0)
+    buffer = tgrad.zeros(2, dtype=tgrad.float64)
+    for k in range(2):
+        buffer[k] = w[k] * (k + 1)
+    buffer.sum().backward()
+    assert w.grad.tolist() == [1.0, 2.0]
+
+
+# ---- modes ---------------------------------------------------------------------------------------
+
+
+def test_no_grad_enable_grad_and_decorators():
+    x = leaf(1.0)
+    with tgrad.no_grad():
+        assert not (x * 2).requires_grad
+        with tgrad.enable_grad():
+            assert (x * 2).requires_grad
+    assert (x * 2).requires_grad
+
+    @tgrad.no_grad()
+    def f(v):
+        return v * 2
+
+    assert not f(x).requires_grad
+    with tgrad.set_grad_enabled(False):
+        assert not tgrad.is_grad_enabled()
+    assert tgrad.is_grad_enabled()
+
+
+def test_grad_mode_belongs_to_its_thread():
+    seen = []
+    with tgrad.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(tgrad.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_inference_tensors_stay_out_of_graphs():
+    x = leaf(1.0)
+    with tgrad.inference_mode():
+        y = x * 2
+    assert y.is_inference() and not y.requires_grad
+    with pytest.raises(RuntimeError, match="Inference tensors"):
+        x * y
+    with pytest.raises(RuntimeError, match="outside InferenceMode"):
+        y.add_(1)
+
+
+def test_detach_shares_memory_and_leaves_the_graph():
+    x = leaf(1.0)
+    d = (x * 2).detach()
+    assert not d.requires_grad and d.is_leaf
+    e = x.detach()
+    e.zero_()
+    assert x.tolist() == [0.0]
+
+
+# ---- hooks ---------------------------------------------------------------------------------------
+
+
+def test_tensor_hooks_see_and_replace_the_summed_gradient():
+    x = leaf(1.0)
+    y = x * 2
+    seen = []
+    handle = y.register_hook(lambda g: seen.append(g.item()))
+    y.register_hook(lambda g: g * 10)
+    (y + y).sum().backward()
+    assert seen == [2.0] and x.grad.item() == 40.0
+    handle.remove()
+    x.grad = None
+    (x * 2).sum().backward()
+    assert seen == [2.0]
+
+
+def test_leaf_hooks_and_post_accumulate_hooks():
+    x = leaf(1.0)
+    x.register_hook(lambda g: g + 1)
+    done = []
+    x.register_post_accumulate_grad_hook(lambda t: done.append(t.grad.item()))
+    (x * 2 + x * 3).sum().backward()
+    assert x.grad.item() == 6.0 and done == [6.0]
+
+
+def test_retain_grad_fills_grad_of_an_inner_tensor():
+    x = leaf(1.0)
+    y = x * 2
+    y.retain_grad()
+    (y * 3).sum().backward()
+    assert y.grad.item() == 3.0
+
+
+def test_node_hooks_and_next_functions():
+    x = leaf(2.0)
+    y = x * 3
+    seen = []
+    y.grad_fn.register_hook(lambda dxs, gs: seen.append(gs[0].item()))
+    (y * y).sum().backward()
+    assert seen == [12.0]
+    assert y.grad_fn.next_functions[0][0] is x
+
+
+# ---- Function ------------------------------------------------------------------------------------
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.save_for_backward(x)
+        ctx.scale = scale
+        return x * x * x * scale
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        assert ctx.needs_input_grad == (True, False)
+        return g * 3 * x * x * ctx.scale, None
+
+
+class SumAndProduct(Function):
+    @staticmethod
+    def forward(x, y):
+        return x + y, x * y
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    def backward(ctx, gs, gp):
+        x, y, product = ctx.saved_tensors
+        assert product.shape == x.shape
+        return gs + gp * y, gs + gp * x
+
+
+def test_function_records_saves_and_differentiates_twice():
+    x = leaf(1.0, 2.0)
+    assert gradcheck(lambda v: Cube.apply(v, 2.0), x)
+    assert gradgradcheck(lambda v: Cube.apply(v, 2.0), x)
+    y = leaf(3.0, 4.0)
+    assert gradcheck(SumAndProduct.apply, (x, y))
+    SumAndProduct.apply(x, y)[1].sum().backward()  # the other gradient arrives as zeros
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+def test_function_graphs_have_no_cycles():
+    gc.disable()
+    try:
+        y = SumAndProduct.apply(leaf(1.0), leaf(2.0))[1]
+        node = weakref.ref(y.grad_fn)
+        del y
+        assert node() is None
+    finally:
+        gc.enable()
+
+
+def test_function_mark_dirty_and_non_differentiable():
+    class Twice(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            x.mul_(2)
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    class Split(Function):
+        @staticmethod
+        def forward(ctx, x):
+            sign = x * 0
+            ctx.mark_non_differentiable(sign)
+            return x * 1, sign
+
+        @staticmethod
+        def backward(ctx, g, _):
+            return g
+
+    x = leaf(1.0)
+    y = x * 1
+    assert Twice.apply(y) is y
+    y.sum().backward()
+    assert x.grad.item() == 2.0
+    value, sign = Split.apply(x)
+    assert value.requires_grad and not sign.requires_grad
+
+
+def test_once_differentiable_refuses_double_backward():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * 2 * x
+
+    x = leaf(3.0)
+    y = Square.apply(x).sum()
+    (g,) = tgrad.autograd.grad(y, x, retain_graph=True)
+    assert g.item() == 6.0
+    w = leaf(1.0)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        tgrad.autograd.grad(Square.apply(x) * w, x, w.detach().requires_grad_(), create_graph=True)
+
+
+def test_function_with_the_wrong_number_of_gradients():
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            return x + y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    with pytest.raises(RuntimeError, match="incorrect number of gradients"):
+        Wrong.apply(leaf(1.0), leaf(2.0)).sum().backward()
+
+
+# ---- checks --------------------------------------------------------------------------------------
+
+
+def test_gradcheck_finds_a_wrong_gradient():
+    class Bad(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 3
+
+    x = leaf(1.0, 2.0)
+    for fast in (False, True):
+        with pytest.raises(GradcheckError, match="mismatch"):
+            gradcheck(Bad.apply, x, fast_mode=fast)
+    assert not gradcheck(Bad.apply, x, raise_exception=False)
+    with pytest.raises(ValueError, match="require"):
+        gradcheck(lambda v: v, x.detach())
+
+
+def test_detect_anomaly_shows_the_forward_line():
+    x = leaf(0.0)
+    with tgrad.autograd.detect_anomaly():
+        y = x / x  # the line that the message must show
+        with pytest.raises(RuntimeError, match="the line that the message must show"):
+            y.sum().backward()
+    assert not tgrad.autograd.is_anomaly_enabled()
+
+
+def test_functional_products_agree_with_the_jacobian():
+    def f(x, y):
+        return x * y.exp(), (x * x).sum()
+
+    x, y = leaf(1.0, 2.0, 3.0).detach(), leaf(0.1, 0.2, 0.3).detach()
+    jac = functional.jacobian(f, (x, y))
+    assert [[tuple(j.shape) for j in row] for row in jac] == [[(3, 3), (3, 3)], [(3,), (3,)]]
+    forward = functional.jacobian(f, (x, y), strategy="forward-mode")
+    for row, other in zip(jac, forward, strict=True):
+        for a, b in zip(row, other, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy())
+    v = (leaf(1.0, -1.0, 2.0).detach(), leaf(0.5, 0.5, 0.5).detach())
+    _, out = functional.jvp(f, (x, y), v)
+    want = jac[0][0].numpy() @ v[0].numpy() + jac[0][1].numpy() @ v[1].numpy()
+    np.testing.assert_allclose(out[0].numpy(), want)
+    _, (dx, _) = functional.vjp(
+        f, (x, y), (leaf(1.0, 2.0, 3.0).detach(), tgrad.tensor(2.0).double())
+    )
+    want = np.array([1.0, 2.0, 3.0]) @ jac[0][0].numpy() + 2 * jac[1][0].numpy()
+    np.testing.assert_allclose(dx.numpy(), want)
+
+
+def test_hessian_and_its_products():
+    def f(x):
+        return (x * x * x).sum() + x[0] * x[1]
+
+    x = leaf(1.0, 2.0).detach()
+    h = functional.hessian(f, x)
+    np.testing.assert_allclose(h.numpy(), [[6.0, 1.0], [1.0, 12.0]])
+    v = tgrad.tensor([1.0, 2.0], dtype=tgrad.float64)
+    np.testing.assert_allclose(functional.vhp(f, x, v)[1].numpy(), h.numpy() @ v.numpy())
+    np.testing.assert_allclose(functional.hvp(f, x, v)[1].numpy(), h.numpy() @ v.numpy())
+
+
+# ---- saving less ---------------------------------------------------------------------------------
+
+
+def test_saved_tensors_hooks_pack_and_unpack():
+    x = leaf(1.0, 2.0)
+    packed = []
+
+    def pack(t):
+        packed.append(t.shape)
+        return t.numpy().copy()
+
+    with saved_tensors_hooks(pack, tgrad.from_numpy):
+        y = (x * 2).exp().sum()
+    y.backward()
+    assert packed
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([2.0, 4.0]))
+
+
+def test_checkpoint_recomputes_once_and_gives_the_same_gradients():
+    calls = []
+
+    def block(v, w):
+        calls.append(1)
+        return (v * w).exp() * v
+
+    x, w = leaf(0.1, 0.2), leaf(0.3, 0.4)
+    block(x * 1, w).sum().backward()
+    want = x.grad.tolist(), w.grad.tolist()
+    x.grad = w.grad = None
+    calls.clear()
+    y = checkpoint(block, x * 1, w, use_reentrant=False).sum()
+    assert calls == [1]
+    y.backward()
+    assert calls == [1, 1]
+    np.testing.assert_allclose((x.grad.tolist(), w.grad.tolist()), want)
+    (g,) = tgrad.autograd.grad(checkpoint(block, x, w, use_reentrant=False).sum(), w)
+    np.testing.assert_allclose(g.tolist(), want[1])
+
+
+def test_checkpoint_repeats_random_numbers():
+    x = tgrad.ones(100).requires_grad_()
+
+    def noisy(v):
+        return (v * tgrad.rand(100)) * v
+
+    y = checkpoint(noisy, x * 1, use_reentrant=False)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * y.detach().numpy(), rtol=1e-6)
+
+
+def test_checkpoint_notices_a_function_that_changes():
+    shapes = iter([2, 3])
+
+    def fickle(v):
+        w = tgrad.ones(next(shapes)) * v
+        return w * w
+
+    y = checkpoint(fickle, tgrad.ones(1).requires_grad_() * 1, use_reentrant=False)
+    with pytest.raises(CheckpointError):
+        y.sum().backward()
+
+
+def test_checkpoint_sequential_equals_the_plain_sequence():
+    steps = [lambda v: v * 2, lambda v: v.exp(), lambda v: v * v]
+    x = leaf(0.1, 0.2)
+    checkpoint_sequential(steps, 2, x, use_reentrant=False).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 4 * np.exp(4 * x.detach().numpy()))
