@@ -1,4 +1,4 @@
-"""The op table against torch: values, dtypes, shapes and gradients, in several dtypes and layouts."""
+"""The op table against torch: values, dtypes, shapes, gradients, in several dtypes and layouts."""
 
 from __future__ import annotations
 

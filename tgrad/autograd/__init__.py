@@ -63,7 +63,7 @@ def backward(
     found = engine.backward(roots, targets=targets, retain_graph=keep, create_graph=create_graph)
     for x, g in zip(chosen, found, strict=True):
         if g is not None:
-            engine.accumulate(x, g, create_graph)
+            engine.accumulate(x, g, create_graph, steal=create_graph)
 
 
 def grad(

@@ -58,6 +58,7 @@ class _Run:
         self.buffers: dict[int, list[Any]] = {}
         self.owned: set[tuple[int, int]] = set()  # buffers that nobody else holds
         self.ready: list[tuple[int, int, Node]] = []
+        self.leaves: list[Variable] = []  # all of whose gradients have arrived
 
     def start(self, roots: Sequence[tuple[Edge, Tensor]]) -> None:
         self.count([target for (target, _), _ in roots])
@@ -66,6 +67,7 @@ class _Run:
             self.pending[id(target)] = self.pending.get(id(target), 0) + 1
         for edge, g in roots:
             self.deliver(edge, g)
+        self.finish_leaves()
 
     def count(self, roots: Iterable[Node | Variable]) -> None:
         """Count the edges into each node that will run (depth first, with an explicit stack)."""
@@ -128,6 +130,7 @@ class _Run:
             if edge is not None:
                 self.deliver(edge, g)
             del g
+        self.finish_leaves()
 
     def deliver(self, edge: Edge, g: Any) -> None:
         """Add ``g`` to what has arrived at ``edge``; queue the target when all has."""
@@ -148,22 +151,30 @@ class _Run:
         if self.pending[key]:
             return
         if isinstance(target, Variable):
-            self.finish_leaf(target)
+            self.leaves.append(target)
         else:
             self.buffers.setdefault(key, [None] * len(target.meta))
             heapq.heappush(self.ready, (-target.sequence, key, target))
 
+    def finish_leaves(self) -> None:
+        """Leaves are finished once nobody up the call stack holds their gradients any more."""
+        while self.leaves:
+            self.finish_leaf(self.leaves.pop())
+
     def finish_leaf(self, x: Variable) -> None:
-        g = self.buffers.pop(id(x), [None])[0]
-        if g is None:
+        buffer = self.buffers.pop(id(x), None)
+        if buffer is None or buffer[0] is None:
             return
+        g = buffer[0]
+        del buffer
         g = conform(g, (x.array.shape, x.array.dtype, x.device))
         if x.hooks and (self.accumulate or (id(x), 0) in self.wanted):
             g = run_hooks(x.hooks, g)
         if (id(x), 0) in self.wanted:
             self.captured[id(x), 0] = g
         if self.accumulate:
-            accumulate(x, g, self.create_graph)
+            steal = self.create_graph or (sys.getrefcount(g) == ALONE and is_dense(g))
+            accumulate(x, g, self.create_graph, steal)
             if x.post_hooks:
                 for hook in list(x.post_hooks.values()):
                     hook(x)
@@ -196,29 +207,40 @@ def conform(g: Any, meta: Meta) -> Any:
     return g
 
 
-def accumulate(x: Variable, g: Any, create_graph: bool) -> None:
-    """``x.grad += g``; the first gradient is taken over where nobody else holds it."""
+def accumulate(x: Variable, g: Any, create_graph: bool, steal: bool = False) -> None:
+    """``x.grad += g``; a first gradient that nobody else holds may be taken over."""
     if x.grad is None:
-        if create_graph or stealable(g):
-            x.grad = g
-        else:
-            x.grad = g.detach().clone()
+        x.grad = g if steal else g.detach().clone()
     elif create_graph:
         x.grad = x.grad + g
     else:
         x.grad.add_(g)
 
 
-def stealable(g: Any) -> bool:
-    """Whether the engine is the only holder of ``g`` and of its memory, laid out densely."""
-    # References to g: loop variables of finish_leaf and accumulate, the argument here and of
-    # getrefcount. One more means that another leaf, a hook or the caller holds it too.
-    if sys.getrefcount(g) > STEALABLE_REFERENCES or g.tracked or not is_contiguous(g.array):
+def is_dense(g: Any) -> bool:
+    """Whether ``g`` is outside any graph, contiguous, and alone over its memory."""
+    if g.tracked or not is_contiguous(g.array):
         return False
-    return isinstance(g.array, np.ndarray) and memory.is_unique(g.array)
+    a = g.array
+    return isinstance(a, np.ndarray) and sys.getrefcount(a) == HELD and memory.is_unique(a)
 
 
-STEALABLE_REFERENCES = 4
+class _Counts:
+    """``sys.getrefcount`` of what one local name holds, and of what an attribute holds too."""
+
+    def __init__(self) -> None:
+        self.array = object()
+
+    def alone(self) -> int:
+        g = object()
+        return sys.getrefcount(g)
+
+    def held(self) -> int:
+        a = self.array
+        return sys.getrefcount(a)
+
+
+ALONE, HELD = _Counts().alone(), _Counts().held()  # the Python version decides
 
 
 def check_nan(node: Node, dxs: Sequence[Any]) -> None:

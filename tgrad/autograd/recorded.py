@@ -16,9 +16,14 @@ from tgrad.autograd.graph import (
     save_input,
     save_output,
 )
+from tgrad.autograd.variable import Variable
 
 if TYPE_CHECKING:
     from tgrad.dispatch import Op
+
+
+SAVED = (SavedInput, SavedOutput, SavedPacked)
+_KEPT = ("input", "output", "list")
 
 
 class InputSpec(NamedTuple):
@@ -44,6 +49,13 @@ class Rule:
         self.targets = list(range(len(op.tensors))) if targets is None else targets
         self.names = list(inspect.signature(function).parameters)
         self.plan = [self._source(name, op) for name in self.names]
+        # What recording does for this rule: slots to fill from the call, and from its results.
+        self.fetch = [
+            (k, kind, i) for k, (kind, i) in enumerate(self.plan) if kind not in ("grad", "output")
+        ]
+        self.outputs = [(k, i) for k, (kind, i) in enumerate(self.plan) if kind == "output"]
+        self.keeps = any(kind in _KEPT for kind, _ in self.plan)
+        self.empty = [None] * len(self.plan)
 
     def _source(self, name: str, op: Op) -> tuple[str, Any]:
         """(kind, index) of one parameter: where its value comes from at backward time."""
@@ -88,41 +100,36 @@ class OpNode(Node):
         ``overwritten`` is the tensor that an in-place op is about to write: its old value is
         copied where a rule needs it.
         """
-        op, edges = self.op, self.edges
-        if len(self.rules) > 1:
-            self.rules = [r for r in self.rules if any(edges[t] is not None for t in r.targets)]
+        edges, rules = self.edges, self.rules
+        if len(rules) > 1:
+            rules = self.rules = [r for r in rules if _wanted(r.targets, edges)]
+        self.saved = saved = []
         old = None
-        self.saved = []
-        for rule in self.rules:
-            values = []
-            for kind, i in rule.plan:
+        for rule in rules:
+            values = rule.empty.copy()
+            for k, kind, i in rule.fetch:
+                x = args[i] if i is not None else None
                 if kind == "input":
-                    x = args[i]
-                    if x is not None and x is overwritten:
-                        old = x.detach().clone() if old is None else old
-                        x = old
+                    if x is overwritten and x is not None:
+                        x = old = x.detach().clone() if old is None else old
                     # Python numbers stand where a pointwise op takes tensors.
-                    values.append(save_input(x) if hasattr(x, "array") else x)
+                    values[k] = save_input(x) if isinstance(x, Variable) else x
                 elif kind == "param":
-                    values.append(args[i])
+                    values[k] = x
                 elif kind == "spec":
-                    values.append(_spec(args[i]))
+                    values[k] = _spec(x)
                 elif kind == "list":
-                    values.append([save_input(x) for x in args[i]])
+                    values[k] = [save_input(t) for t in args[i]]
                 elif kind == "list_spec":
-                    values.append([_spec(x) for x in args[i]])
-                elif kind == "needs":
-                    values.append(tuple(e is not None for e in edges))
-                else:
-                    values.append(None)
-            self.saved.append(values)
-        del op
+                    values[k] = [_spec(t) for t in args[i]]
+                else:  # needs
+                    values[k] = tuple([e is not None for e in edges])
+            saved.append(values)
 
     def save_outputs(self, results: Sequence[Any]) -> None:
-        for rule, values in zip(self.rules, self.saved or (), strict=True):
-            for k, (kind, i) in enumerate(rule.plan):
-                if kind == "output":
-                    values[k] = save_output(results[i], i)
+        for n, rule in enumerate(self.rules):
+            for k, i in rule.outputs:
+                self.saved[n][k] = save_output(results[i], i)  # pyright: ignore[reportOptionalSubscript]
 
     def apply(self, gs: list[Any]) -> Sequence[Any]:
         saved, op = self.saved, self.op
@@ -155,12 +162,17 @@ class OpNode(Node):
         return dxs
 
     def release(self) -> None:
-        if self.rules and any(kind in _KEPT for rule in self.rules for kind, _ in rule.plan):
-            self.saved = None
+        for rule in self.rules:
+            if rule.keeps:
+                self.saved = None
+                return
 
 
-SAVED = (SavedInput, SavedOutput, SavedPacked)
-_KEPT = ("input", "output", "list")
+def _wanted(targets: list[int], edges: Sequence[Edge | None]) -> bool:
+    for t in targets:
+        if edges[t] is not None:
+            return True
+    return False
 
 
 def _spec(x: Any) -> Any:

@@ -134,5 +134,9 @@ def is_unique(array: np.ndarray) -> bool:
     owner = array.base
     if owner is None:
         return True
-    # A block's references: its Block, `owner`, the argument of getrefcount, and one per array.
-    return isinstance(owner, np.ndarray) and sys.getrefcount(owner) <= RESTING + 1
+    if not isinstance(owner, np.ndarray):
+        return False  # memory of somebody else's
+    # A reference for `owner`, one for the argument of getrefcount, one per array over it, and for
+    # our blocks that of the Block: RESTING counts all of a block's but the array's.
+    pooled = owner.dtype == np.uint8 and owner.size - ALIGN in allocator.pools
+    return sys.getrefcount(owner) <= RESTING + pooled
