@@ -11,7 +11,7 @@ from tgrad.autograd.grad_mode import mode
 from tgrad.autograd.graph import rebase_history
 from tgrad.autograd.recorded import OpNode
 from tgrad.autograd.variable import Variable
-from tgrad.device import device
+from tgrad.device import CPU, device
 from tgrad.registry import OPS, Op, Spec, wrap
 from tgrad.runtime import cuda, memory
 
@@ -59,24 +59,40 @@ def run(entry: Op, args: tuple) -> Any:
     """Check, allocate, fill, record: one call of a kernel op."""
     inputs = entry.inputs(args)
     where = check_devices(entry, inputs)
-    specs = entry.card(*args)
-    several = type(specs) is tuple
-    if not several:
-        specs = (specs,)
+    spec = entry.card(*args)
+    if spec.__class__ is tuple:
+        return run_several(entry, args, inputs, where, spec)
+    if spec.params:
+        args = with_params(entry, args, spec.params)
+    empty = memory.empty if where is CPU else cuda.empty
+    y = empty(spec.shape, spec.dtype.numpy)
+    execute(entry, where, (y,), args)
+    t = wrap(y, where)
+    if mode.enabled:
+        if entry.rules:
+            record(entry, args, inputs, (t,))
+    elif mode.inference:
+        t.inference = True
+    return t
+
+
+def run_several(
+    entry: Op, args: tuple, inputs: Sequence[Any], where: device, specs: tuple[Spec, ...]
+) -> tuple:
+    """The rest of :func:`run` for an op with several outputs."""
     if specs[0].params:
         args = with_params(entry, args, specs[0].params)
-    empty = memory.empty if where.type == "cpu" else cuda.empty
+    empty = memory.empty if where is CPU else cuda.empty
     ys = [empty(s.shape, s.dtype.numpy) for s in specs]
     execute(entry, where, ys, args)
-    results = [wrap(y, where) for y in ys]
-    if mode.enabled and entry.rules:
-        node = record(entry, args, inputs, results)
-        if node is not None:
-            node.save_outputs(results)
-    if mode.inference:
+    results = tuple([wrap(y, where) for y in ys])
+    if mode.enabled:
+        if entry.rules:
+            record(entry, args, inputs, results)
+    elif mode.inference:
         for t in results:
             t.inference = True
-    return tuple(results) if several else results[0]
+    return results
 
 
 def with_params(entry: Op, args: tuple, params: dict[str, Any]) -> tuple:
@@ -86,9 +102,9 @@ def with_params(entry: Op, args: tuple, params: dict[str, Any]) -> tuple:
     return tuple(changed)
 
 
-def execute(entry: Op, where: device, ys: list[Any], args: Sequence[Any]) -> None:
+def execute(entry: Op, where: device, ys: Sequence[Any], args: Sequence[Any]) -> None:
     """Fill ``ys`` on the device, or on the host where the GPU has no kernel."""
-    fill = entry.kernel(where.type)
+    fill = entry.kernels.get(where.type) or entry.kernel(where.type)
     if fill is not None:
         fill(*ys, *unwrap(entry, args))
         return
@@ -118,17 +134,17 @@ def execute(entry: Op, where: device, ys: list[Any], args: Sequence[Any]) -> Non
 
 def record(
     entry: Op, args: Sequence[Any], inputs: Sequence[Any], results: Sequence[Variable]
-) -> OpNode | None:
-    """The node of a call whose inputs require grad, set on its floating results."""
-    edges = None
+) -> None:
+    """Give the floating results of a call a node, if an input requires grad."""
+    edges: list[Any] = [None] * len(inputs)
+    any_tracked = False
     for i, x in enumerate(inputs):
         if x is not None and x.tracked:
-            if edges is None:
-                edges = [None] * len(inputs)
             edges[i] = x.edge()
-    if edges is None:
-        return None
-    if any(x is not None and x.inference for x in inputs):
+            any_tracked = True
+    if not any_tracked:
+        return
+    if any([x is not None and x.inference for x in inputs]):
         raise RuntimeError(
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
             "inference mode in computation tracked by autograd."
@@ -136,9 +152,9 @@ def record(
     node = OpNode(entry, edges, [(t.array.shape, t.array.dtype, t.device) for t in results])
     node.save_inputs(args, inputs)
     for i, t in enumerate(results):
-        if t.dtype.category >= dtypes.FLOAT:
+        if t.array.dtype.kind in "fcV":  # V: bfloat16
             t.node, t.output_nr, t.tracked = node, i, True
-    return node
+    node.save_outputs(results)
 
 
 def run_view(entry: Op, call: Callable, args: tuple) -> Any:

@@ -222,7 +222,12 @@ def is_dense(g: Any) -> bool:
     if g.tracked or not is_contiguous(g.array):
         return False
     a = g.array
-    return isinstance(a, np.ndarray) and sys.getrefcount(a) == HELD and memory.is_unique(a)
+    if sys.getrefcount(a) != HELD:
+        return False
+    if isinstance(a, np.ndarray):
+        return memory.is_unique(a)
+    owner = a.owner
+    return sys.getrefcount(owner) == HELD
 
 
 class _Counts:
