@@ -52,7 +52,7 @@ class Arg:
             return (rng.permutation(n).reshape(self.shape) - n / 2) * (4 / max(n, 1))
         if self.low is None:
             return rng.standard_normal(self.shape)
-        return rng.uniform(self.low, self.high, self.shape)
+        return rng.uniform(self.low, 1.0 if self.high is None else self.high, self.shape)
 
 
 def t(*shape: int, low: float | None = None, high: float | None = None, **more: Any) -> Arg:

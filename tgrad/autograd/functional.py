@@ -169,7 +169,8 @@ def _stack(parts: list[Any], like: Any) -> Any:
 
 def _forward_jacobian(func: Callable, inputs: Any, create_graph: bool) -> Any:
     several, xs = _as_tuple(inputs, "inputs", "jacobian")
-    many, ys = False, ()
+    many = False
+    ys: tuple = ()
     columns: list[list[list[Any]]] = []  # [input][element][output]
     for k, x in enumerate(xs):
         columns.append([])

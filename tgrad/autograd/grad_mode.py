@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
@@ -63,7 +63,7 @@ class no_grad(_Context):
 
     value = False
 
-    def __new__(cls, orig_func: Callable | None = None):
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
         self = object.__new__(cls)
         if orig_func is None:
             return self
@@ -109,7 +109,7 @@ def _set(value: bool) -> None:
 class inference_mode(_Context):
     """``no_grad`` whose results may never enter a graph later."""
 
-    def __new__(cls, mode: bool | Callable = True):
+    def __new__(cls, mode: bool | Callable = True) -> Any:
         self = object.__new__(cls)
         if callable(mode):
             self.__init__()

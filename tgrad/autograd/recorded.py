@@ -50,12 +50,12 @@ class Rule:
         self.names = list(inspect.signature(function).parameters)
         self.plan = [self._source(name, op) for name in self.names]
         # What recording does for this rule: slots to fill from the call, and from its results.
-        self.fetch = [
+        self.fetch: list[tuple[int, str, Any]] = [
             (k, kind, i) for k, (kind, i) in enumerate(self.plan) if kind not in ("grad", "output")
         ]
         self.outputs = [(k, i) for k, (kind, i) in enumerate(self.plan) if kind == "output"]
         self.keeps = any(kind in _KEPT for kind, _ in self.plan)
-        self.empty = [None] * len(self.plan)
+        self.empty: list[Any] = [None] * len(self.plan)
 
     def _source(self, name: str, op: Op) -> tuple[str, Any]:
         """(kind, index) of one parameter: where its value comes from at backward time."""
