@@ -1,0 +1,196 @@
+"""Axes of a strided array sorted into kept and reduced ones and merged, for kernels over both.
+
+A kernel sees an array of any rank and strides as a matrix: position k among the kept axes and r
+among the reduced ones, each turned into an offset by :func:`locate` on at most three merged axes.
+"""
+
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.copy import copy
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+RANK = 3  # merged axes of one kind that kernels take; more are copied away
+Axis = tuple[int, int]  # elements, step in elements
+
+
+@triton.jit
+def locate(i, n0, n1, s0, s1, s2, COUNT: tl.constexpr, UNIT: tl.constexpr):
+    """Offset of row-major position i among COUNT axes; axis 0 is innermost, of step 1 if UNIT."""
+    if COUNT == 1:
+        inner = i
+    else:
+        inner = i % n0
+    if UNIT:
+        at = inner
+    else:
+        at = inner * s0
+    if COUNT == 2:
+        at += (i // n0) * s1
+    if COUNT == 3:
+        rest = i // n0
+        at += (rest % n1) * s1 + (rest // n1) * s2
+    return at
+
+
+@triton.jit
+def order_key(x, FLIP: tl.constexpr):
+    """x as int32 (int64 for 64 bits) that compare as x does; FLIP turns the order around.
+
+    NaN is the greatest both ways, and -0 = 0.
+    """
+    if x.dtype.is_floating():
+        if x.dtype.primitive_bitwidth == 64:
+            bits = (x + 0.0).to(tl.int64, bitcast=True)
+            key = bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)
+            key = ~key if FLIP else key
+            key = tl.where(x == x, key, 0x7FFFFFFFFFFFFFFF)
+        else:
+            wide = x.to(tl.float32)
+            bits = (wide + 0.0).to(tl.int32, bitcast=True)
+            key = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+            key = ~key if FLIP else key
+            key = tl.where(wide == wide, key, 0x7FFFFFFF)
+    else:
+        key = x.to(tl.int64 if x.dtype.primitive_bitwidth == 64 else tl.int32)
+        key = ~key if FLIP else key
+    return key
+
+
+@triton.jit
+def from_order_key(key, FLIP: tl.constexpr, T: tl.constexpr):
+    """The x of type T that :func:`order_key` made into ``key``."""
+    key = ~key if FLIP else key
+    if T.is_floating():
+        if T.primitive_bitwidth == 64:
+            x = (key ^ ((key >> 63) & 0x7FFFFFFFFFFFFFFF)).to(tl.float64, bitcast=True)
+        else:
+            wide = (key ^ ((key >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
+            x = maths.to(wide, T)
+    else:
+        x = key.to(T)
+    return x
+
+
+def merge(axes: list[Axis]) -> list[Axis]:
+    """The fewest axes, innermost first, that visit the same elements in the same order."""
+    merged: list[Axis] = []
+    for n, step in reversed(axes):
+        if n == 1:
+            continue
+        if merged and step == merged[-1][0] * merged[-1][1]:
+            merged[-1] = (merged[-1][0] * n, merged[-1][1])
+        else:
+            merged.append((n, step))
+    return merged or [(1, 0)]
+
+
+class Axes(NamedTuple):
+    """Kept and reduced axes of ``x``, innermost first."""
+
+    x: CudaArray
+    kept: list[Axis]
+    reduced: list[Axis]
+
+    @property
+    def rows(self) -> int:
+        return math.prod(n for n, _ in self.kept)
+
+    @property
+    def length(self) -> int:
+        return math.prod(n for n, _ in self.reduced)
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether neighbours in memory are neighbours in a reduced axis, not in a kept one."""
+        (n, step), (m, other) = self.kept[0], self.reduced[0]
+        return n == 1 or (m > 1 and abs(step) >= abs(other))
+
+    @property
+    def wide(self) -> bool:
+        """Whether offsets need 64 bits."""
+        reach = sum(abs(s) * n for n, s in (*self.kept, *self.reduced))
+        return max(reach, 2 * self.rows, 2 * self.length, self.rows * self.length) >= 2**31
+
+    def arguments(self) -> tuple[int, ...]:
+        """What a kernel takes at run time: n0, n1, s0, s1, s2 of the kept and the reduced axes."""
+        return (*_five(self.kept), *_five(self.reduced))
+
+    def constants(self) -> dict[str, int | bool]:
+        """What it takes at compile time."""
+        return {
+            "K_COUNT": len(self.kept), "K_UNIT": self.kept[0][1] == 1,
+            "R_COUNT": len(self.reduced), "R_UNIT": self.reduced[0][1] == 1, "WIDE": self.wide,
+        }  # fmt: skip
+
+
+def _five(axes: list[Axis]) -> tuple[int, ...]:
+    (n0, s0), (n1, s1), (_, s2) = (*axes, (1, 0), (1, 0))[:3]
+    return n0, n1, s0, s1, s2
+
+
+def split(x: CudaArray, dim: tuple[int, ...], ordered: bool = False) -> Axes:
+    """The axes of x; those in ``dim`` are reduced, in memory order unless ``ordered``."""
+    kept_dims = [i for i in range(x.ndim) if i not in dim]
+    steps = x.steps
+    kept = merge([(x.shape[i], steps[i]) for i in kept_dims])
+    order = dim if ordered else sorted(dim, key=lambda i: -abs(steps[i]))
+    reduced = merge([(x.shape[i], steps[i]) for i in order])
+    if len(kept) <= RANK and len(reduced) <= RANK:
+        return Axes(x, kept, reduced)
+    moved = x.transpose((*kept_dims, *dim))
+    fresh = cuda.empty(moved.shape, moved.dtype)
+    copy(fresh, moved)
+    return split(fresh, tuple(range(len(kept_dims), x.ndim)), ordered)
+
+
+def matrix(x: CudaArray, rows: int, length: int, along_rows: bool = False) -> Axes:
+    """A contiguous (length, rows) array, its first axis reduced; or (rows, length), its last."""
+    if along_rows:
+        return Axes(x, [(rows, length)], [(length, 1)])
+    return Axes(x, [(rows, 1)], [(length, rows)])
+
+
+class Tiles(NamedTuple):
+    """How a grid covers a kept x reduced matrix."""
+
+    block_k: int
+    block_r: int
+    splits: int  # programs along the reduced axis
+    chunk: int  # reduced elements of each
+
+    def grid(self, rows: int) -> tuple[int, int]:
+        return triton.cdiv(rows, self.block_k), self.splits
+
+
+PROGRAMS = 528  # four per multiprocessor of an H100: fewer leave memory idle
+
+
+def tiles(axes: Axes, elements: int = 4096, may_split: bool = True) -> Tiles:
+    """Tiles of ``elements``: long ones along rows, 128 wide across columns.
+
+    Few long rows are split over several programs, whose partial results a second pass reduces.
+    """
+    rows, length = axes.rows, axes.length
+    longest = triton.next_power_of_2(max(length, 1))
+    if axes.in_rows:
+        block_r = min(longest, elements)
+        block_k = min(triton.next_power_of_2(max(rows, 1)), max(elements // block_r, 1))
+    else:
+        block_k = min(triton.next_power_of_2(max(rows, 1)), 128, elements)
+        block_r = min(longest, max(elements // block_k, 1))
+    splits, least = 1, 4 * block_r
+    if may_split and length > least:
+        busy = triton.cdiv(max(rows, 1), block_k)
+        splits = max(1, min(triton.cdiv(length, least), PROGRAMS // busy))
+    chunk = triton.cdiv(triton.cdiv(max(length, 1), splits), block_r) * block_r
+    return Tiles(block_k, block_r, triton.cdiv(max(length, 1), chunk), chunk)
