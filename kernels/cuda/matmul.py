@@ -1,13 +1,13 @@
 """Matrix products with Triton: one tiled kernel for every layout, one for vectors, split K.
 
 All four transposes are read in place through the operands' own strides. The tile shape comes from
-:func:`config`; everything after the product (alpha, beta * C, bias as a C of stride 0, an
+``tiles.py``; everything after the product (alpha, beta * C, bias as a C of stride 0, an
 activation) happens in registers before the one store.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import triton
@@ -17,6 +17,7 @@ from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.pointwise import merged
+from tgrad.kernels.cuda.tiles import Config, config, vector_config
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray, expand
 from tgrad.runtime.precision import input_precision
@@ -173,118 +174,28 @@ def sum_splits_kernel(
     stride_yo, stride_yi, stride_ym, stride_yn,
     stride_co, stride_ci, stride_cm, stride_cn,
     SCALED: tl.constexpr, HAS_C: tl.constexpr, ACTIVATION: tl.constexpr,
-    SPLIT_K: tl.constexpr, BLOCK: tl.constexpr,
+    WIDE: tl.constexpr, SPLIT_K: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """y = epilogue(sum of SPLIT_K partial products), BLOCK elements a program.
 
     The order of the sum is fixed, so results repeat bit by bit. Reads SPLIT_K * n partial sums of
     the accumulator's dtype, contiguous as (split, batch, M, N).
     """
-    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    start = tl.program_id(0)
+    if WIDE:
+        start = start.to(tl.int64)
+    offs = start * BLOCK + tl.arange(0, BLOCK)
     mask = offs < n
     acc = tl.load(parts_ptr + offs, mask=mask, other=0)
-    for split in tl.static_range(1, SPLIT_K):
-        acc += tl.load(parts_ptr + tl.cast(n, tl.int64) * split + offs, mask=mask, other=0)
+    for _ in range(1, SPLIT_K):
+        parts_ptr += n
+        acc += tl.load(parts_ptr + offs, mask=mask, other=0)
     col, row, batch = offs % N, offs // N % M, offs // N // M
     outer, entry = batch // inner, batch % inner
     c_at = outer * stride_co + entry * stride_ci + row * stride_cm + col * stride_cn
     acc = epilogue(acc, alpha, beta, c_ptr + c_at, mask, SCALED, HAS_C, ACTIVATION)
     y_at = outer * stride_yo + entry * stride_yi + row * stride_ym + col * stride_yn
     tl.store(y_ptr + y_at, maths.to(acc, y_ptr.dtype.element_ty), mask=mask)
-
-
-# ---- choosing tiles ------------------------------------------------------------------------------
-
-
-class Config(NamedTuple):
-    """The compile-time choices of one launch."""
-
-    block_m: int
-    block_n: int
-    block_k: int
-    num_warps: int = 4
-    num_stages: int = 3
-    split_k: int = 1
-    group_m: int = 8
-
-
-# By kind of multiplication, largest tile first: it reuses operands best and is taken where enough
-# of them fill the GPU. 64 x N x 16 per 4 warps is the smallest shape that wgmma runs on sm_90.
-TILES: dict[str, list[Config]] = {
-    "half": [
-        Config(128, 256, 64, 8, 3), Config(128, 128, 64, 8, 4), Config(64, 128, 64, 4, 4),
-        Config(64, 64, 64, 4, 4), Config(64, 32, 64, 4, 5), Config(32, 64, 64, 4, 5),
-        Config(32, 32, 64, 4, 5), Config(16, 32, 64, 2, 5), Config(16, 16, 64, 1, 5),
-    ],
-    "tf32": [
-        Config(128, 128, 32, 8, 4), Config(64, 128, 32, 4, 4), Config(64, 64, 32, 4, 4),
-        Config(64, 32, 32, 4, 5), Config(32, 64, 32, 4, 5), Config(32, 32, 32, 4, 5),
-        Config(16, 16, 64, 1, 4),
-    ],
-    "float32": [
-        Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3),
-        Config(32, 64, 32, 4, 3), Config(64, 32, 32, 4, 3), Config(32, 32, 32, 4, 3),
-        Config(16, 32, 32, 2, 3), Config(16, 16, 32, 1, 3),
-    ],
-    "float64": [
-        Config(64, 64, 16, 4, 3), Config(32, 64, 16, 4, 3), Config(32, 32, 16, 4, 3),
-        Config(16, 16, 32, 1, 3),
-    ],
-    "int": [Config(32, 32, 8, 4, 2), Config(16, 16, 16, 4, 2)],
-}  # fmt: skip
-
-SPLIT_DEPTH = 4  # tiles along K that a split must have to be worth its second pass
-MAX_SPLITS = 32
-
-
-def multiprocessors() -> int:
-    """How many programs the GPU wants at once. Few when emulated, where each one costs 1 ms."""
-    return 4 if cuda.is_emulated() else 132
-
-
-def kind_of(dtype: np.dtype, precision: str) -> str:
-    """The row of TILES for a dtype."""
-    if dtype.kind in "iu":
-        return "int"
-    if dtype.itemsize == 2:
-        return "half"
-    return "float64" if dtype.itemsize == 8 else "float32" if precision == "ieee" else "tf32"
-
-
-def config(
-    M: int, N: int, K: int, dtype: np.dtype, batch: int = 1, precision: str = "ieee"
-) -> Config:
-    """Tile, warps, stages and split of K for a product of this shape.
-
-    The largest tile that fits the matrix and leaves no multiprocessor idle; else the smallest that
-    fits, with K split until the GPU is full.
-    """
-    wanted = multiprocessors()
-    best = None
-    for tile in TILES[kind_of(dtype, precision)]:
-        if tile.block_m > max(M, 16) or tile.block_n > max(N, 16):
-            continue
-        best = tile
-        if batch * triton.cdiv(M, tile.block_m) * triton.cdiv(N, tile.block_n) >= wanted:
-            break
-    assert best is not None
-    tiles = batch * triton.cdiv(M, best.block_m) * triton.cdiv(N, best.block_n)
-    return best._replace(split_k=splits(wanted // tiles, triton.cdiv(K, best.block_k)))
-
-
-def splits(idle: int, tiles_k: int) -> int:
-    """Into how many parts to split ``tiles_k`` steps where ``idle`` programs fit per tile."""
-    return max(1, min(idle, tiles_k // SPLIT_DEPTH, MAX_SPLITS))
-
-
-def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
-    """For a matrix times a vector: lanes along whichever axis lies together in memory."""
-    block_k = min(triton.next_power_of_2(max(K, 1)), 512 if abs(step_k) == 1 else 32)
-    block_m = min(triton.next_power_of_2(M), max(2048 // block_k, 4))
-    tiles = batch * triton.cdiv(M, block_m)
-    return Config(
-        block_m, 1, block_k, split_k=splits(multiprocessors() // tiles, triton.cdiv(K, block_k))
-    )
 
 
 # ---- launching -----------------------------------------------------------------------------------
@@ -338,6 +249,12 @@ class Problem:
             abs(x[2]) * m + abs(x[3]) * n >= 2**31 - 2**16
             for x, (m, n) in zip(self.steps, sizes, strict=True)
         )
+
+    def is_far(self) -> bool:
+        """Whether an offset from the start of y or c may pass 2^31, batch entries included."""
+        sizes = (self.outer, self.inner, self.M, self.N)
+        reach = [sum(abs(s) * n for s, n in zip(self.steps[k], sizes, strict=True)) for k in (0, 3)]
+        return max(*reach, self.batch * self.M * self.N) >= 2**31 - 2**16
 
 
 def accumulator(dtype: np.dtype) -> tuple[Any, np.dtype]:
@@ -440,7 +357,7 @@ def run(
         cuda.launch(
             sum_splits_kernel, (triton.cdiv(step_split, block),),
             p.y, target, p.c, alpha, beta, p.M, p.N, p.inner, step_split, *ys, *cs,
-            SPLIT_K=choice.split_k, BLOCK=block, **constants,
+            WIDE=p.is_far(), SPLIT_K=choice.split_k, BLOCK=block, **constants,
         )  # fmt: skip
 
 
