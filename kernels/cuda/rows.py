@@ -1,0 +1,157 @@
+"""An array seen as rows along one axis, for kernels that keep whole rows or columns on chip.
+
+Any array is (outer, n, inner) with three steps; more axes are copied away. A program holds a tile
+of BLOCK_T rows x BLOCK_N positions. In the layout "rows" (inner = 1) its rows are of different
+``outer``, in "planes" neighbours along ``inner``, so that loads are coalesced either way; in
+"mixed" (inner small) they run over both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda.axes import merge
+from tgrad.kernels.cuda.copy import copy
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+INNER = 16  # neighbours from which on a tile lies along the inner axis
+
+
+@triton.jit
+def tile_rows(rows, inner, LAYOUT: tl.constexpr, WIDE: tl.constexpr, BLOCK_T: tl.constexpr):
+    """(outer position, inner position, mask) of this program's BLOCK_T rows."""
+    pid = tl.program_id(0)
+    if WIDE:
+        pid = pid.to(tl.int64)
+    offs = tl.arange(0, BLOCK_T)
+    if LAYOUT == "planes":
+        per_plane = tl.cdiv(inner, BLOCK_T)
+        o = pid // per_plane
+        i = (pid % per_plane) * BLOCK_T + offs
+        mask = i < inner
+    else:
+        k = pid * BLOCK_T + offs
+        mask = k < rows
+        if LAYOUT == "mixed":
+            o = k // inner
+            i = k % inner
+        else:
+            o = k
+            i = offs * 0
+    return o, i, mask
+
+
+@triton.jit
+def at_rows(o, i, step_o, step_i, UNIT: tl.constexpr):
+    """Offsets of the tile's rows; UNIT names the axis ("n" or "i") whose step is 1, if any."""
+    if UNIT == "i":
+        at = o * step_o + i
+    else:
+        at = o * step_o + i * step_i
+    return at
+
+
+@triton.jit
+def along(r, step_n, UNIT: tl.constexpr):
+    """Offsets of positions r along the row."""
+    if UNIT == "n":
+        at = r
+    else:
+        at = r * step_n
+    return at
+
+
+class Planes(NamedTuple):
+    """``x`` as (outer, n, inner), with its steps in elements."""
+
+    x: CudaArray
+    outer: int
+    n: int
+    inner: int
+    step_o: int
+    step_n: int
+    step_i: int
+
+    @property
+    def rows(self) -> int:
+        return self.outer * self.inner
+
+    @property
+    def layout(self) -> str:
+        return "rows" if self.inner == 1 else "planes" if self.inner >= INNER else "mixed"
+
+    @property
+    def unit(self) -> str:
+        """The axis whose step is 1: what lets the compiler see that loads are contiguous."""
+        if self.step_i == 1 and self.layout == "planes":
+            return "i"
+        return "n" if self.step_n == 1 else ""
+
+    @property
+    def steps(self) -> tuple[int, int, int]:
+        return self.step_o, self.step_n, self.step_i
+
+    @property
+    def wide(self) -> bool:
+        """Whether offsets need 64 bits."""
+        counts = (self.outer, self.n, self.inner)
+        reach = sum(abs(s) * n for s, n in zip(self.steps, counts, strict=True))
+        return max(reach, 2 * self.rows, 2 * self.n) >= 2**31
+
+
+def planes(x: CudaArray, start: int, stop: int) -> Planes:
+    """x with its axes ``start`` to ``stop`` as the rows' own."""
+    steps = x.steps
+    pairs = list(zip(x.shape, steps, strict=True))
+    groups = [merge(pairs[:start]), merge(pairs[start:stop]), merge(pairs[stop:])]
+    if x.size and any(len(group) > 1 for group in groups):
+        fresh = cuda.empty(x.shape, x.dtype)
+        copy(fresh, x)
+        return planes(fresh, start, stop)
+    counts = [math.prod(x.shape[a:b]) for a, b in ((0, start), (start, stop), (stop, x.ndim))]
+    return Planes(x, *counts, *[group[0][1] for group in groups])
+
+
+class Tile(NamedTuple):
+    """A program's tile."""
+
+    block_t: int
+    block_n: int
+    one_pass: bool  # whether BLOCK_N covers the row
+    num_warps: int
+
+    def grid(self, p: Planes) -> tuple[int]:
+        if p.layout == "planes":
+            return (p.outer * triton.cdiv(p.inner, self.block_t),)
+        return (triton.cdiv(p.rows, self.block_t),)
+
+
+def tile(p: Planes, acc: tl.dtype, elements: int = 4096, most: int = 16384) -> Tile:
+    """Whole rows in one tile of up to ``most`` elements, else tiles that walk along them.
+
+    A tile of 1024 elements a warp keeps 32 values of each array in a thread's registers; half as
+    many where they are computed in float64.
+    """
+    per_warp = 512 if acc == tl.float64 else 1024
+    if cuda.is_emulated():
+        elements, most = 1024, 1024
+    elif per_warp == 512:
+        elements, most = elements // 2, most // 2
+    longest = triton.next_power_of_2(max(p.n, 1))
+    least = min(32, triton.next_power_of_2(p.inner)) if p.layout == "planes" else 1
+    one_pass = longest * least <= most
+    if one_pass:
+        block_n = longest
+        block_t = max(least, elements // block_n)
+    else:
+        block_t = least
+        block_n = max(min(longest, elements // block_t), 16)
+    rows = p.inner if p.layout == "planes" else p.rows
+    block_t = max(1, min(block_t, triton.next_power_of_2(max(rows, 1))))
+    warps = min(16, max(1, triton.next_power_of_2(block_t * block_n // per_warp)))
+    return Tile(block_t, block_n, one_pass, warps)

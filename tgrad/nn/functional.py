@@ -1,0 +1,102 @@
+"""Functions of ``torch.nn.functional``: the registry's ops under the names and arguments used there.
+
+Every op whose ``spaces`` name "nn.functional" is published here. Written out are the few whose
+arguments differ from those of the op of the same name in ``tgrad``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tgrad.dispatch import OPS
+
+if TYPE_CHECKING:
+    from tgrad.dtypes import dtype as DType
+    from tgrad.registry import Op
+    from tgrad.tensor import Tensor
+
+    def __getattr__(name: str) -> Callable[..., Any]: ...
+
+
+# ---- ops that take inplace= here -----------------------------------------------------------------
+
+INPLACE = ("celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
+           "relu6", "rrelu", "selu", "silu", "threshold")  # fmt: skip
+
+
+def _with_inplace(entry: Op) -> Callable[..., Tensor]:
+    """The op with one more argument, ``inplace``, which stands last."""
+    function, arity = entry.function, len(inspect.signature(entry.function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+        if len(args) > arity:
+            args, inplace = args[:-1], args[-1]
+        if not inplace:
+            return function(*args, **kwargs)
+        input, *rest = args if args else [kwargs.pop("input")]
+        return getattr(input, entry.name + "_")(*rest, **kwargs)
+
+    signature = inspect.signature(function)
+    last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+    call.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        parameters=[*signature.parameters.values(), last]
+    )
+    return call
+
+
+# ---- softmax -------------------------------------------------------------------------------------
+
+
+def _softmax_dim(name: str, ndim: int, dim: int | None, stacklevel: int) -> int:
+    if dim is not None:
+        return dim
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include "
+        "dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """:func:`tgrad.softmax`; without ``dim`` it warns and takes 0 for 0, 1 or 3 dims, else 1."""
+    dim = _softmax_dim("softmax", input.ndim, dim, _stacklevel)
+    return OPS["softmax"].function(input, dim, dtype)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """:func:`tgrad.log_softmax`; ``dim`` left out as in :func:`softmax`."""
+    dim = _softmax_dim("log_softmax", input.ndim, dim, _stacklevel)
+    return OPS["log_softmax"].function(input, dim, dtype)
+
+
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
+    """softmax(-input) along ``dim``."""
+    dim = _softmax_dim("softmin", input.ndim, dim, _stacklevel)
+    return OPS["softmax"].function(input.neg(), dim, dtype)
+
+
+# ---- publishing ----------------------------------------------------------------------------------
+
+
+def _publish(space: dict[str, Any]) -> None:
+    """Put the registry's functions into ``space``, this module; what is written out stays."""
+    for entry in OPS.values():
+        if entry.name in INPLACE:
+            space.setdefault(entry.name, _with_inplace(entry))
+        elif "nn.functional" in entry.spaces:
+            space.setdefault(entry.name, entry.function)
+
+
+_publish(globals())
