@@ -1,9 +1,15 @@
 """Every op's card. Importing this package fills the registry."""
 
+from tgrad.ops.conv import *
 from tgrad.ops.copy import *
+from tgrad.ops.creation import *
 from tgrad.ops.extrema import *
 from tgrad.ops.matmul import *
+from tgrad.ops.optim import *
 from tgrad.ops.pointwise import *
+from tgrad.ops.pool import *
+from tgrad.ops.random import *
 from tgrad.ops.reduction import *
+from tgrad.ops.softmax import *
 from tgrad.ops.statistics import *
 from tgrad.ops.view import *

@@ -1,0 +1,269 @@
+"""Convolutions in NumPy: plain GEMM for 1x1, im2col with channels last for the rest.
+
+Every forward and input-gradient convolution is one *correlation*, a gather
+``y[n,k,p,q] = sum over c,r,s of x[n, c, p*stride + offset + r*step, ...] w[g,k,c,r,s]`` with x zero
+outside. A strided convolution's transpose is one such gather for each residue class of pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tgrad.dispatch import kernel
+from tgrad.kernels.windows import taps, valid_range
+from tgrad.runtime import memory
+
+Pair = tuple[int, ...]  # (height, width)
+COLUMNS = 4 << 20  # bytes of im2col matrix made at a time: larger ones leave the cache
+
+
+@kernel("_conv2d", "cpu")
+def _conv2d(y, x, w, b, stride, padding, dilation, groups, size):
+    filters = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    with np.errstate(all="ignore"):
+        correlate(y, x, filters, b, stride, (-padding[0], -padding[1]), dilation)
+
+
+@kernel("conv2d_backward_input", "cpu")
+def conv2d_backward_input(dx, g, w, stride, padding, dilation, groups, size):
+    w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).transpose(0, 2, 1, 3, 4)
+    with np.errstate(all="ignore"):
+        for i in range(min(stride[0], size[0])):
+            for j in range(min(stride[1], size[1])):
+                h = taps(i, stride[0], padding[0], dilation[0], w.shape[3])
+                v = taps(j, stride[1], padding[1], dilation[1], w.shape[4])
+                part = w[:, :, :, h.start :: h.every, v.start :: v.every]
+                correlate(
+                    dx[:, :, i :: stride[0], j :: stride[1]],
+                    g,
+                    part[:, :, :, : h.number, : v.number],
+                    None,
+                    (1, 1),
+                    (h.offset, v.offset),
+                    (h.step, v.step),
+                )
+
+
+def accumulator(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
+
+
+def correlate(
+    y: np.ndarray,  # (N, K, P, Q)
+    x: np.ndarray,  # (N, C, H, W)
+    w: np.ndarray,  # (G, K / G, C / G, R, S)
+    b: np.ndarray | None,
+    stride: Pair,
+    offset: Pair,
+    step: Pair,
+) -> None:
+    """Fill y by the algorithm that is fastest for these sizes. See the module."""
+    if y.size == 0:
+        return
+    if math.prod(w.shape) == 0 or x.size == 0:
+        y[...] = 0 if b is None else b[:, None, None]
+        return
+    dtype = accumulator(y.dtype)
+    x, w = x.astype(dtype, copy=False), w.astype(dtype, copy=False)
+    b = None if b is None else b.astype(dtype, copy=False)
+    for axis in (0, 1):  # steps backwards are steps forwards through the reversed filter
+        if step[axis] < 0:
+            w = np.flip(w, 3 + axis)
+            span = (w.shape[3 + axis] - 1) * step[axis]
+            at = (offset[axis] + span, -step[axis])
+            offset = (at[0], offset[1]) if axis == 0 else (offset[0], at[0])
+            step = (at[1], step[1]) if axis == 0 else (step[0], at[1])
+    groups, filters, channels, r, s = w.shape
+    if groups > 1 and channels * filters <= 8:
+        by_taps(y, x, w, b, stride, offset, step)
+    elif (r, s, groups, stride, offset) == (1, 1, 1, (1, 1), (0, 0)) and x.shape[2:] == y.shape[2:]:
+        pointwise(y, x, w[0, :, :, 0, 0], b)
+    else:
+        by_columns(y, x, w, b, stride, offset, step)
+
+
+# ---- 1x1 -----------------------------------------------------------------------------------------
+
+
+def pointwise(y: np.ndarray, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> None:
+    """y[n] = w @ x[n] over pixels: one GEMM per image, nothing rearranged."""
+    n, c, h, v = x.shape
+    if not x.flags.c_contiguous:
+        x = fill(memory.empty(x.shape, x.dtype), x)
+    direct = y.flags.c_contiguous and y.dtype == x.dtype
+    out = y if direct else memory.empty(y.shape, x.dtype)
+    np.matmul(np.ascontiguousarray(w), x.reshape(n, c, h * v), out=out.reshape(n, -1, h * v))
+    if b is not None:
+        out += b[:, None, None]
+    if not direct:
+        y[...] = out
+
+
+def fill(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    y[...] = x
+    return y
+
+
+# ---- im2col --------------------------------------------------------------------------------------
+
+
+class Window:
+    """Where a correlation reads along one axis: ``low`` .. ``low + span`` holds every tap."""
+
+    def __init__(self, size: int, limit: int, taps: int, stride: int, offset: int, step: int):
+        self.low, self.stride, self.step = offset, stride, step
+        self.span = (size - 1) * stride + (taps - 1) * step + 1
+        first, last = max(self.low, 0), min(self.low + self.span, limit)
+        last = max(first, last)
+        self.inside = slice(first - self.low, last - self.low)  # of the padded axis
+        self.source = slice(first, last)  # of x's axis
+
+
+def padded(x: np.ndarray, rows: Window, cols: Window) -> np.ndarray:
+    """x with channels last and zeros around, (N, rows, cols, C)."""
+    n, c = x.shape[:2]
+    out = memory.empty((n, rows.span, cols.span, c), x.dtype)
+    out[:, : rows.inside.start] = 0
+    out[:, rows.inside.stop :] = 0
+    out[:, rows.inside, : cols.inside.start] = 0
+    out[:, rows.inside, cols.inside.stop :] = 0
+    out[:, rows.inside, cols.inside] = x[:, :, rows.source, cols.source].transpose(0, 2, 3, 1)
+    return out
+
+
+def columns(x: np.ndarray, size: Pair, kernel: Pair, rows: Window, cols: Window, groups: int):
+    """The im2col matrix of padded images: (G, N * P * Q, R * S * C / G), channels innermost."""
+    n, c = x.shape[0], x.shape[3]
+    (p, q), (r, s) = size, kernel
+    each = c // groups
+    a, h, v, e = x.strides
+    windows = as_strided(
+        x,
+        (groups, n, p, q, r, s, each),
+        (e * each, a, h * rows.stride, v * cols.stride, h * rows.step, v * cols.step, e),
+    )
+    if (r, s, groups) == (1, 1, 1) and rows.stride == cols.stride == 1:
+        return x.reshape(1, n * p * q, c)
+    out = memory.empty(windows.shape, x.dtype)
+    out[...] = windows
+    return out.reshape(groups, n * p * q, r * s * each)
+
+
+def images_at_once(x: np.ndarray, size: Pair, kernel: Pair) -> int:
+    each = math.prod(size) * math.prod(kernel) * x.shape[1] * x.itemsize
+    return max(1, min(x.shape[0], COLUMNS // max(each, 1)))
+
+
+def by_columns(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
+    """y = im2col(x) @ w, some images at a time."""
+    groups, each, _, r, s = w.shape
+    size = y.shape[2:]
+    rows = Window(size[0], x.shape[2], r, stride[0], offset[0], step[0])
+    cols = Window(size[1], x.shape[3], s, stride[1], offset[1], step[1])
+    matrix = np.ascontiguousarray(w.transpose(0, 3, 4, 2, 1)).reshape(groups, -1, each)
+    chunk = images_at_once(x, size, (r, s))
+    for i in range(0, len(x), chunk):
+        images = padded(x[i : i + chunk], rows, cols)
+        n = len(images)
+        found = columns(images, size, (r, s), rows, cols, groups)
+        out = memory.empty((groups, n * math.prod(size), each), x.dtype)
+        np.matmul(found, matrix, out=out)
+        if b is not None:
+            out += b.reshape(groups, 1, each)
+        whole = out.reshape(groups, n, *size, each).transpose(1, 0, 4, 2, 3)
+        for group in range(groups):
+            y[i : i + n, group * each : (group + 1) * each] = whole[:, group]
+
+
+# ---- depthwise -----------------------------------------------------------------------------------
+
+
+def by_taps(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
+    """y += x shifted, times a weight per channel, for each tap: for groups of very few channels."""
+    groups, each, channels, r, s = w.shape
+    n, (p, q) = len(x), y.shape[2:]
+    out = memory.empty((n, groups, each, p, q), x.dtype)
+    out[...] = 0 if b is None else b.reshape(groups, each, 1, 1)
+    x = x.reshape(n, groups, channels, 1, *x.shape[2:])
+    term = memory.empty(out.shape, x.dtype)
+    for i in range(r):
+        h0, h1 = valid_range(offset[0] + i * step[0], stride[0], p, x.shape[4])
+        for j in range(s):
+            v0, v1 = valid_range(offset[1] + j * step[1], stride[1], q, x.shape[5])
+            if h0 == h1 or v0 == v1:
+                continue
+            top, left = (h0 * stride[0] + offset[0] + i * step[0],
+                         v0 * stride[1] + offset[1] + j * step[1])  # fmt: skip
+            shifted = x[..., top :: stride[0], left :: stride[1]][..., : h1 - h0, : v1 - v0]
+            part = term[..., : h1 - h0, : v1 - v0]
+            for c in range(channels):
+                np.multiply(shifted[:, :, c], w[:, :, c, i, j, None, None], out=part)
+                out[..., h0:h1, v0:v1] += part
+    y[...] = out.reshape(y.shape)
+
+
+# ---- gradient of the weight ----------------------------------------------------------------------
+
+
+@kernel("conv2d_backward_weight", "cpu")
+def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
+    if dw.size == 0:
+        return
+    if g.size == 0 or x.size == 0:
+        dw[...] = 0
+        return
+    dtype = accumulator(dw.dtype)
+    g, x = g.astype(dtype, copy=False), x.astype(dtype, copy=False)
+    offset = (-padding[0], -padding[1])
+    with np.errstate(all="ignore"):
+        if groups > 1 and dw.shape[1] * (dw.shape[0] // groups) <= 8:
+            weight_by_taps(dw, g, x, stride, offset, dilation, groups)
+        else:
+            weight_by_columns(dw, g, x, stride, offset, dilation, groups)
+
+
+def weight_by_columns(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
+    """dw = im2col(x)^T @ g over all pixels, some images at a time, in image order."""
+    (k, channels, r, s), size = dw.shape, g.shape[2:]
+    each = k // groups
+    rows = Window(size[0], x.shape[2], r, stride[0], offset[0], step[0])
+    cols = Window(size[1], x.shape[3], s, stride[1], offset[1], step[1])
+    chunk = images_at_once(x, size, (r, s))
+    total = np.zeros((groups, r * s * channels, each), x.dtype)
+    part = np.empty_like(total)
+    for i in range(0, len(x), chunk):
+        images = padded(x[i : i + chunk], rows, cols)
+        found = columns(images, size, (r, s), rows, cols, groups)
+        some = g[i : i + chunk].reshape(len(images), groups, each, *size).transpose(1, 0, 3, 4, 2)
+        gradients = memory.empty(some.shape, x.dtype)
+        gradients[...] = some
+        np.matmul(found.transpose(0, 2, 1), gradients.reshape(groups, -1, each), out=part)
+        total += part
+    dw[...] = total.reshape(groups, r, s, channels, each).transpose(0, 4, 3, 1, 2).reshape(dw.shape)
+
+
+def weight_by_taps(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
+    """dw of one tap = sum over pixels of g times x shifted: for groups of very few channels."""
+    (k, channels, r, s), (p, q) = dw.shape, g.shape[2:]
+    n, each = len(x), k // groups
+    x = x.reshape(n, groups, 1, channels, *x.shape[2:])
+    g = g.reshape(n, groups, each, 1, p, q)
+    total = np.zeros((groups, each, channels, r, s), x.dtype)
+    for i in range(r):
+        h0, h1 = valid_range(offset[0] + i * step[0], stride[0], p, x.shape[4])
+        for j in range(s):
+            v0, v1 = valid_range(offset[1] + j * step[1], stride[1], q, x.shape[5])
+            if h0 == h1 or v0 == v1:
+                continue
+            top, left = (h0 * stride[0] + offset[0] + i * step[0],
+                         v0 * stride[1] + offset[1] + j * step[1])  # fmt: skip
+            shifted = x[..., top :: stride[0], left :: stride[1]][..., : h1 - h0, : v1 - v0]
+            term = np.multiply(
+                g[..., h0:h1, v0:v1], shifted,
+                out=memory.empty((n, groups, each, channels, h1 - h0, v1 - v0), x.dtype),
+            )  # fmt: skip
+            total[:, :, :, i, j] = term.sum((4, 5)).sum(0)
+    dw[...] = total.reshape(dw.shape)

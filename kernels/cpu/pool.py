@@ -1,0 +1,283 @@
+"""Pooling in NumPy: one axis after the other, so that a window of R x S costs R + S passes.
+
+The mean's column pass is one GEMM with a 0/1 matrix; the maximum's passes keep, beside the running
+maximum, the tap that gave it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tgrad.dispatch import kernel
+from tgrad.kernels.windows import Axis, pooling_axis, valid_range
+from tgrad.runtime import memory
+
+WIDE = 160  # pixels; above, adding shifted columns beats a GEMM that multiplies mostly by 0
+
+
+def widened(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) if x.dtype.itemsize < 4 and x.dtype.kind not in "iub" else x
+
+
+# ---- maximum -------------------------------------------------------------------------------------
+
+
+class Geometry:
+    """Both axes of a pooling call."""
+
+    def __init__(self, size, image, kernel, stride, padding, dilation, adaptive: bool):
+        self.size, self.kernel, self.adaptive = size, kernel, adaptive
+        self.stride, self.dilation = stride, dilation
+        self.axes = [
+            pooling_axis(size[i], image[i], kernel[i], stride[i], padding[i], dilation[i], adaptive)
+            for i in (0, 1)
+        ]
+        self.offset = (-padding[0], -padding[1])
+        self.image = image
+
+    def parts(self, i: int, tap: int):
+        """(windows, pixels): the indices along axis i where ``tap`` lies inside the image."""
+        if self.adaptive:
+            axis = self.axes[i]
+            chosen = [p for p in range(self.size[i]) if tap < axis.length[p]]
+            return chosen, [axis.source[p] + tap for p in chosen]
+        offset = self.offset[i] + tap * self.dilation[i]
+        start, stop = valid_range(offset, self.stride[i], self.size[i], self.image[i])
+        first = start * self.stride[i] + offset
+        last = first + (stop - start) * self.stride[i]
+        return slice(start, stop), slice(
+            first, max(last - self.stride[i] + 1, first), self.stride[i]
+        )
+
+
+def along(i: int, index) -> tuple:
+    """An index of axis i of (height, width) in an array of (N, C, height, width)."""
+    return (..., index, slice(None)) if i == 0 else (..., index)
+
+
+@kernel("_max_pool2d", "cpu")
+def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, coded):
+    if y.size == 0:
+        return
+    at = Geometry(size, x.shape[2:], kernel, stride, padding, dilation, adaptive)
+    values = widened(x)
+    with np.errstate(all="ignore"):
+        across, taps = running_maximum(at, 1, values, None, code.dtype if coded else None)
+        best, taps = running_maximum(at, 0, across, taps, code.dtype if coded else None)
+    empty = [[p for p, n in enumerate(axis.length) if n == 0] for axis in at.axes]
+    for i in (0, 1):
+        if empty[i]:  # dilated over the image: no pixel at all
+            best[along(i, empty[i])] = (
+                -np.inf if best.dtype.kind == "f" else np.iinfo(best.dtype).min
+            )
+    y[...] = best
+    if coded and taps is not None:
+        code[...] = taps
+        if best.dtype.kind == "f" and np.isnan(best).any():
+            mark_nans(code, np.isnan(values), at)
+
+
+def running_maximum(at: Geometry, i: int, x: np.ndarray, codes: np.ndarray | None, dtype):
+    """(largest, tap) over each window along axis i; ``codes`` are those of an inner axis.
+
+    Codes only grow with the tap, so that a maximum of bytes (64 to an instruction) keeps the last
+    tap that was an improvement.
+    """
+    axis, scale = at.axes[i], 1 if i == 1 else at.kernel[1]
+    alone = at.kernel[i] == at.stride[i] == 1 and not at.adaptive and at.offset[i] == 0
+    if alone and (codes is not None or dtype is None):
+        return x, codes
+    limit = x.shape[2 + i] - 1
+    first = [min(s, limit) for s in axis.source]
+    best = x[along(i, first)]
+    taps = None
+    if dtype is not None:
+        start = np.array(axis.first, dtype) * dtype.type(scale)
+        start = start[:, None] if i == 0 else start
+        taps = np.broadcast_to(start, best.shape).copy() if codes is None else (
+            codes[along(i, first)] + start
+        )  # fmt: skip
+    for tap in range(at.kernel[i]):
+        windows, pixels = at.parts(i, tap)
+        new = np.ascontiguousarray(x[along(i, pixels)])
+        if new.size == 0:
+            continue
+        old = best[along(i, windows)]
+        if taps is not None and dtype is not None:
+            better = (new > old).astype(dtype)
+            if codes is None:
+                better *= dtype.type(tap * scale)
+            else:
+                better *= codes[along(i, pixels)] + dtype.type(tap * scale)
+            kept = taps[along(i, windows)]
+            taps[along(i, windows)] = np.maximum(kept, better, out=better)
+        best[along(i, windows)] = np.maximum(old, new, out=old)  # `new` may be the input itself
+    return best, taps
+
+
+def mark_nans(code: np.ndarray, nan: np.ndarray, at: Geometry) -> None:
+    """The last NaN of each window that holds one is the winner, as in PyTorch."""
+    for r in range(at.kernel[0]):
+        rows, h = at.parts(0, r)
+        for s in range(at.kernel[1]):
+            columns, v = at.parts(1, s)
+            found = nan[along(0, h)][along(1, v)]
+            part = code[along(0, rows)][along(1, columns)]
+            part = np.where(found, code.dtype.type(r * at.kernel[1] + s), part)
+            whole = code[along(0, rows)]
+            whole[along(1, columns)] = part
+            code[along(0, rows)] = whole
+
+
+@kernel("max_pool2d_backward", "cpu")
+def max_pool2d_backward(dx, g, code, size, kernel, stride, padding, dilation, adaptive):
+    dx[...] = 0
+    if g.size == 0:
+        return
+    at = Geometry(g.shape[2:], size, kernel, stride, padding, dilation, adaptive)
+    apart = not adaptive and all(d * (k - 1) < s for k, s, d in zip(kernel, stride, dilation))  # noqa: B905
+    total = dx if dx.dtype.itemsize >= 4 or apart else np.zeros(dx.shape, np.float32)
+    if adaptive:  # windows may begin at the same pixel
+        flat = np.zeros((g.shape[0] * g.shape[1], size[0] * size[1]), total.dtype)
+        index = winners(code, at).reshape(len(flat), -1)
+        np.add.at(flat, (np.arange(len(flat))[:, None], index), g.reshape(index.shape))
+        dx[...] = flat.reshape(dx.shape)
+        return
+    term = memory.empty(g.shape, total.dtype)
+    for r in range(kernel[0]):
+        rows, h = at.parts(0, r)
+        for s in range(kernel[1]):
+            columns, v = at.parts(1, s)
+            won = code == code.dtype.type(r * kernel[1] + s)
+            if apart:  # each pixel is in one window at most
+                into = total[along(0, h)][along(1, v)]
+                inside = (..., rows, columns)
+                np.copyto(into, g[inside], where=won[inside])
+                continue
+            term[...] = 0
+            np.copyto(term, g, where=won)
+            total[along(0, h)][along(1, v)] += term[..., rows, columns]
+    if total is not dx:
+        dx[...] = total
+
+
+def winners(code: np.ndarray, at: Geometry) -> np.ndarray:
+    """The flat index into the image of the pixel that each code names."""
+    start = []
+    for i in (0, 1):
+        axis = at.axes[i]
+        begin = [s - f * at.dilation[i] for s, f in zip(axis.source, axis.first, strict=True)]
+        start.append(np.array(begin, np.int64))
+    r, s = np.divmod(code.astype(np.int64), at.kernel[1])
+    h = start[0][:, None] + r * at.dilation[0]
+    v = start[1] + s * at.dilation[1]
+    return h * at.image[1] + v
+
+
+@kernel("_max_pool2d_winners", "cpu")
+def _max_pool2d_winners(y, x, code, size, kernel, stride, padding, dilation, adaptive):
+    if y.size == 0:
+        return
+    at = Geometry(code.shape[2:], x.shape[2:], kernel, stride, padding, dilation, adaptive)
+    flat = x.reshape(*x.shape[:2], -1)
+    index = winners(code, at).reshape(*x.shape[:2], -1)
+    np.clip(index, 0, flat.shape[2] - 1, out=index)
+    y[...] = np.take_along_axis(flat, index, 2).reshape(y.shape)
+
+
+@kernel("_pool_indices", "cpu")
+def _pool_indices(y, code, image, kernel, stride, padding, dilation, adaptive):
+    if y.size:
+        size = code.shape[2:]
+        y[...] = winners(code, Geometry(size, image, kernel, stride, padding, dilation, adaptive))
+
+
+# ---- mean ----------------------------------------------------------------------------------------
+
+
+def mean_axes(size, image, kernel, stride, padding, include_pad, adaptive) -> list[Axis]:
+    return [
+        pooling_axis(size[i], image[i], kernel[i], stride[i], padding[i], 1, adaptive, include_pad)
+        for i in (0, 1)
+    ]
+
+
+def divisors(axes: list[Axis], divisor: int | None, dtype: np.dtype) -> np.ndarray:
+    """What each window's sum is divided by, (P, Q)."""
+    if divisor is not None:
+        return np.full((len(axes[0].weight), len(axes[1].weight)), divisor, dtype)
+    return np.multiply.outer(np.array(axes[0].weight, dtype), np.array(axes[1].weight, dtype))
+
+
+def indicator(axis: Axis, limit: int, dtype: np.dtype) -> np.ndarray:
+    """(P, H): 1 where pixel h lies in window p."""
+    found = np.zeros((len(axis.source), limit), dtype)
+    for p, (start, n) in enumerate(zip(axis.source, axis.length, strict=True)):
+        found[p, start : start + n] = 1
+    return found
+
+
+def sum_columns(x: np.ndarray, axis: Axis) -> np.ndarray:
+    """Sums of x over the windows along its last axis.
+
+    A GEMM spreads infinities and NaN over whole rows; where some came out, the windows are summed
+    one by one.
+    """
+    q = len(axis.source)
+    if x.shape[-1] <= WIDE:
+        out = memory.empty((*x.shape[:-1], q), x.dtype)
+        rows = out.reshape(-1, q)
+        np.matmul(x.reshape(-1, x.shape[-1]), indicator(axis, x.shape[-1], x.dtype).T, out=rows)
+        if np.isfinite(rows.sum()):
+            return out
+    return sum_rows(x[..., None], axis)[..., 0]
+
+
+def sum_rows(x: np.ndarray, axis: Axis) -> np.ndarray:
+    """Sums of x over the windows along its last axis but one."""
+    out = memory.empty((*x.shape[:-2], len(axis.source), x.shape[-1]), x.dtype)
+    for p, (start, n) in enumerate(zip(axis.source, axis.length, strict=True)):
+        np.add.reduce(x[..., start : start + n, :], axis=-2, out=out[..., p, :])
+    return out
+
+
+def spread_columns(g: np.ndarray, axis: Axis, limit: int) -> np.ndarray:
+    """The transpose of :func:`sum_columns`."""
+    if limit <= WIDE:
+        out = memory.empty((*g.shape[:-1], limit), g.dtype)
+        rows = out.reshape(-1, limit)
+        np.matmul(g.reshape(-1, g.shape[-1]), indicator(axis, limit, g.dtype), out=rows)
+        if np.isfinite(rows.sum()):
+            return out
+    return spread_rows(g[..., None], axis, limit)[..., 0]
+
+
+def spread_rows(g: np.ndarray, axis: Axis, limit: int) -> np.ndarray:
+    """The transpose of :func:`sum_rows`."""
+    out = memory.empty((*g.shape[:-2], limit, g.shape[-1]), g.dtype)
+    out[...] = 0
+    for p, (start, n) in enumerate(zip(axis.source, axis.length, strict=True)):
+        out[..., start : start + n, :] += g[..., p : p + 1, :]
+    return out
+
+
+@kernel("_avg_pool2d", "cpu")
+def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive):
+    if y.size == 0:
+        return
+    axes = mean_axes(size, x.shape[2:], kernel, stride, padding, include_pad, adaptive)
+    with np.errstate(all="ignore"):
+        total = sum_rows(sum_columns(widened(x), axes[1]), axes[0])
+        y[...] = np.divide(total, divisors(axes, divisor, total.dtype), out=total)
+
+
+@kernel("avg_pool2d_backward", "cpu")
+def avg_pool2d_backward(dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive):
+    if g.size == 0:
+        dx[...] = 0
+        return
+    axes = mean_axes(g.shape[2:], size, kernel, stride, padding, include_pad, adaptive)
+    g = widened(g)
+    with np.errstate(all="ignore"):
+        share = np.divide(g, divisors(axes, divisor, g.dtype))
+        dx[...] = spread_columns(spread_rows(share, axes[0], size[0]), axes[1], size[1])

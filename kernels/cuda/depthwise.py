@@ -1,0 +1,165 @@
+"""Convolutions in groups of few channels: too small for tensor cores, so plain sums of taps."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda import maths
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+Pair = tuple[int, ...]  # (height, width)
+
+
+@triton.jit
+def correlate_by_taps_kernel(
+    y_ptr, x_ptr, w_ptr, b_ptr,
+    pixels, height, width, P, Q, filters, each,
+    stride_yn, stride_yk, stride_yp, stride_yq,
+    stride_xn, stride_xc, stride_xh, stride_xw,
+    stride_wg, stride_wk, stride_wc, stride_wr, stride_ws,
+    stride_p, stride_q, offset_h, offset_w, step_r, step_s,
+    C: tl.constexpr, R: tl.constexpr, S: tl.constexpr, HAS_BIAS: tl.constexpr,
+    ACC: tl.constexpr, WIDE: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr,
+):  # fmt: skip
+    """y[n,f,p,q] = sum over c,r,s of x[n, group(f) * C + c, p*stride_p + ...] w[f,c,r,s].
+
+    One program computes BLOCK_F filters by BLOCK_P pixels. x is read R * S times, all but the first
+    from cache; w once for each block of pixels.
+    """
+    offs_p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    f = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
+    if WIDE:
+        offs_p = offs_p.to(tl.int64)
+        f = f.to(tl.int64)
+    mask_p = offs_p < pixels
+    mask_f = f < filters
+    n = offs_p // (P * Q)
+    p = offs_p // Q % P
+    q = offs_p % Q
+    h = p * stride_p + offset_h
+    v = q * stride_q + offset_w
+    group = f // each
+    x_at = n * stride_xn + h * stride_xh + v * stride_xw
+    x_f = group * C * stride_xc
+    w_at = group * stride_wg + f % each * stride_wk
+    acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
+    for c in range(C):
+        for r in range(R):
+            for s in range(S):
+                inside = mask_p & (h + r * step_r >= 0) & (h + r * step_r < height)
+                inside = inside & (v + s * step_s >= 0) & (v + s * step_s < width)
+                x_tap = x_at + r * step_r * stride_xh + s * step_s * stride_xw
+                x = tl.load(
+                    x_ptr + (x_f + c * stride_xc)[:, None] + x_tap[None, :],
+                    mask=mask_f[:, None] & inside[None, :],
+                    other=0,
+                ).to(ACC)
+                w_tap = w_at + c * stride_wc + r * stride_wr + s * stride_ws
+                w = tl.load(w_ptr + w_tap, mask=mask_f, other=0).to(ACC)
+                acc += w[:, None] * x
+    if HAS_BIAS:
+        acc += tl.load(b_ptr + f, mask=mask_f, other=0).to(ACC)[:, None]
+    y_at = n * stride_yn + p * stride_yp + q * stride_yq
+    tl.store(
+        y_ptr + (f * stride_yk)[:, None] + y_at[None, :],
+        maths.to(acc, y_ptr.dtype.element_ty),
+        mask=mask_f[:, None] & mask_p[None, :],
+    )
+
+
+@triton.jit
+def weight_by_taps_kernel(
+    dw_ptr, g_ptr, x_ptr,
+    pixels, height, width, P, Q, filters, each,
+    stride_k, stride_c, stride_r, stride_s,
+    stride_gn, stride_gk, stride_gp, stride_gq,
+    stride_xn, stride_xc, stride_xh, stride_xw,
+    stride_p, stride_q, offset_h, offset_w, step_r, step_s,
+    C: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
+    ACC: tl.constexpr, WIDE: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr,
+):  # fmt: skip
+    """dw[f,c,r,s] = sum over n,p,q of g[n,f,p,q] x[n, group(f) * C + c, p*stride_p + ...].
+
+    One program sums all pixels for BLOCK_F filters and one (c, r, s). g and x are read R * S times.
+    """
+    f = tl.program_id(0) * BLOCK_F + tl.arange(0, BLOCK_F)
+    tap = tl.program_id(1)
+    c = tap // (R * S)
+    r = tap // S % R
+    s = tap % S
+    offs = tl.arange(0, BLOCK_P)
+    if WIDE:
+        f = f.to(tl.int64)
+        offs = offs.to(tl.int64)
+    mask_f = f < filters
+    x_f = (f // each * C + c) * stride_xc
+    g_f = f * stride_gk
+    acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
+    for start in range(0, pixels, BLOCK_P):
+        at = start + offs
+        n = at // (P * Q)
+        p = at // Q % P
+        q = at % Q
+        h = p * stride_p + offset_h + r * step_r
+        v = q * stride_q + offset_w + s * step_s
+        inside = (at < pixels) & (h >= 0) & (h < height) & (v >= 0) & (v < width)
+        mask = mask_f[:, None] & inside[None, :]
+        g_at = n * stride_gn + p * stride_gp + q * stride_gq
+        x_at = n * stride_xn + h * stride_xh + v * stride_xw
+        g = tl.load(g_ptr + g_f[:, None] + g_at[None, :], mask=mask, other=0).to(ACC)
+        x = tl.load(x_ptr + x_f[:, None] + x_at[None, :], mask=mask, other=0).to(ACC)
+        acc += g * x
+    out = f * stride_k + c * stride_c + r * stride_r + s * stride_s
+    tl.store(dw_ptr + out, maths.to(tl.sum(acc, axis=1), dw_ptr.dtype.element_ty), mask=mask_f)
+
+
+def accumulator(x: CudaArray) -> tl.dtype:
+    return tl.float64 if x.dtype.itemsize == 8 else tl.float32
+
+
+def is_wide(*arrays: CudaArray) -> bool:
+    """Whether an offset into one of them may pass 2^31."""
+    reach = [sum(abs(s) * n for s, n in zip(a.steps, a.shape, strict=True)) for a in arrays]
+    return max(reach) >= 2**31
+
+
+def correlate_by_taps(
+    y: CudaArray,
+    x: CudaArray,
+    w: CudaArray,
+    b: CudaArray | None,
+    stride: Pair,
+    offset: Pair,
+    step: Pair,
+) -> None:
+    n, k, p, q = y.shape
+    _, each, channels, r, s = w.shape
+    block_f, block_p = 4, 64 if cuda.is_emulated() else 128
+    cuda.launch(
+        correlate_by_taps_kernel,
+        (triton.cdiv(n * p * q, block_p), triton.cdiv(k, block_f)),
+        y, x, w, w if b is None else b,
+        n * p * q, x.shape[2], x.shape[3], p, q, k, each,
+        *y.steps, *x.steps, *w.steps, *stride, *offset, *step,
+        C=channels, R=r, S=s, HAS_BIAS=b is not None, ACC=accumulator(x),
+        WIDE=is_wide(y, x, w), BLOCK_F=block_f, BLOCK_P=block_p,
+    )  # fmt: skip
+
+
+def weight_by_taps(
+    dw: CudaArray, g: CudaArray, x: CudaArray, geometry: tuple[int, ...], groups: int
+) -> None:
+    n, k, p, q = g.shape
+    _, channels, r, s = dw.shape
+    block_f, block_p = (8, 64) if cuda.is_emulated() else (4, 256)
+    cuda.launch(
+        weight_by_taps_kernel,
+        (triton.cdiv(k, block_f), channels * r * s),
+        dw, g, x,
+        n * p * q, x.shape[2], x.shape[3], p, q, k, k // groups,
+        *dw.steps, *g.steps, *x.steps, *geometry,
+        C=channels, R=r, S=s, ACC=accumulator(x),
+        WIDE=is_wide(dw, g, x), BLOCK_F=block_f, BLOCK_P=block_p,
+    )  # fmt: skip
