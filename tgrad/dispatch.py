@@ -10,6 +10,7 @@ Calls are planned at declaration: which arguments are tensors, what each rule wa
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -31,10 +32,10 @@ from tgrad.execute import (
 )
 from tgrad.registry import OPS, Op, Spec, register, set_tensor_type, wrap
 
-__all__ = ["OPS", "FallbackWarning", "Op", "Spec", "check_fits", "check_inplace", "check_out",
-           "composite", "copy_array", "fallback", "finish", "gradient", "inplace_method", "kernel",
-           "op", "record", "register", "run", "run_inplace", "run_out", "run_view",
-           "set_tensor_type", "spaces_of", "store_out", "view", "wrap"]  # fmt: skip
+__all__ = ["OPS", "FallbackWarning", "Op", "Spec", "alias", "check_fits", "check_inplace",
+           "check_out", "composite", "copy_array", "fallback", "finish", "gradient",
+           "inplace_method", "kernel", "op", "record", "register", "run", "run_inplace", "run_out",
+           "run_view", "set_tensor_type", "spaces_of", "store_out", "view", "wrap"]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,6 +110,15 @@ def composite(
         return function
 
     return declare if function is None else declare(function)
+
+
+def alias(name: str, of: Callable[..., Any], spaces: Sequence[str] | None = None) -> None:
+    """Register op ``of`` under a second name, in-place form included."""
+    entry: Op = copy.copy(of.op)  # pyright: ignore[reportFunctionMemberAccess]
+    entry.name = name
+    if spaces is not None:
+        entry.spaces = tuple(spaces)
+    register(entry)
 
 
 def spaces_of(name: str, spaces: Sequence[str] | None) -> Sequence[str]:

@@ -69,6 +69,16 @@ class Program:
             raise TypeError(f"{expression.__name__}: a pointwise expression returned {result!r}")
         self.result: int = result.index
 
+    @functools.cached_property
+    def conditions(self) -> frozenset[int]:
+        """The arguments that serve only as the condition of ``where``: these may stay bool."""
+        tests, values = set(), {self.result}
+        for step in self.steps:
+            for i, a in enumerate(step.args):
+                if isinstance(a, Symbol):
+                    (tests if step.name == "where" and i == 0 else values).add(a.index)
+        return frozenset(i for i in tests - values if i < self.n)
+
     def step(self, name: str, *args: Any) -> Symbol:
         self.steps.append(Step(name, args))
         return Symbol(self, self.n + len(self.steps) - 1)

@@ -12,7 +12,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from tgrad.autograd.recorded import OpNode, Rule
 from tgrad.autograd.variable import Variable
 from tgrad.device import device
 from tgrad.dispatch import (
+    OPS,
     Op,
     Spec,
     check_fits,
@@ -30,6 +31,7 @@ from tgrad.dispatch import (
     check_out,
     copy_array,
     finish,
+    gradient,
     record,
     register,
     spaces_of,
@@ -41,13 +43,23 @@ from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.quiet import quiet
 
-__all__ = ["Pointwise", "Program", "Symbol", "bind", "broadcast", "pointwise", "xp"]
+__all__ = ["Instead", "Pointwise", "Program", "Symbol", "bind", "broadcast", "derivative",
+           "pointwise", "xp"]  # fmt: skip
 
 FAST = 16384  # elements; below, one ufunc call without chunks or kept blocks is fastest
+NUMBERS = (int, float)  # exactly these take the short way
 NUMBER = (int, float, complex, bool, np.number, np.bool_)
 
 
 # ---- declaring -----------------------------------------------------------------------------------
+
+
+class Instead(NamedTuple):
+    """What ``prepare`` returns to have another op do the call, or the op itself in place."""
+
+    op: Callable[..., Any]
+    args: tuple
+    inplace: bool = False
 
 
 class Pointwise(Op):
@@ -82,13 +94,19 @@ class Pointwise(Op):
     def program(self) -> Program:
         return Program(self.card, self.arity)
 
-    def arguments(self, args: tuple, kwargs: dict[str, Any]) -> tuple:
-        """The expression's arguments from those of a public call."""
+    def arguments(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Pointwise, tuple, bool]:
+        """The op to run, its expression's arguments, and whether in place, for a public call."""
         if self.prepare is None:
-            return self.bind(args, kwargs)
+            return self, self.bind(args, kwargs), False
         if "input" in kwargs:
             args = (kwargs.pop("input"), *args)
-        return self.prepare(*args, **kwargs)
+        try:
+            ready = self.prepare(*args, **kwargs)
+        except TypeError as e:
+            raise TypeError(f"{self.name}(): {e}") from None
+        if isinstance(ready, Instead):
+            return ready.op.op, ready.args, ready.inplace  # pyright: ignore[reportFunctionMemberAccess]
+        return self, ready, False
 
     def kernel(self, kind: str) -> Callable[..., None]:
         """Both devices run the expression; the launcher is imported on first use."""
@@ -118,7 +136,8 @@ def pointwise(
     ``accepts`` lists the categories that the common dtype may have. Every pointwise op has an
     in-place form and ``out=``. One named ``*_backward`` is differentiated through its expression.
     ``prepare(*args, **kwargs)`` returns the expression's arguments where the public op takes more
-    (``alpha=``); it is skipped when a call gives just the expression's arguments by position.
+    (``alpha=``), or an :class:`Instead`; it is skipped when a call gives just the expression's
+    arguments by position.
     """
 
     def declare(expression: Callable) -> Callable:
@@ -132,8 +151,10 @@ def pointwise(
             if not kwargs and len(args) == entry.arity:
                 return run(entry, args)
             out = kwargs.pop("out", None)
-            args = entry.arguments(args, kwargs)
-            return run(entry, args) if out is None else run_out(entry, args, out)
+            chosen, args, inplace = entry.arguments(args, kwargs)
+            if inplace:
+                return run_inplace(chosen, args)
+            return run(chosen, args) if out is None else run_out(chosen, args, out)
 
         make = {1: fast_unary, 2: fast_binary}.get(entry.arity)
         short = make is not None and not entry.params and dtypes.FLOAT in entry.accepts
@@ -154,10 +175,14 @@ def derive_gradient(entry: Pointwise) -> None:
     def rule(g: Any, needs: tuple[bool, ...], *args: Any) -> list[Any]:
         from tgrad import autograd
 
-        wanted = [args[i] for i, need in zip(entry.tensors, needs, strict=True) if need]
         create = is_grad_enabled()
+        call, wanted = list(args), []
         with enable_grad():
-            y = bind(entry.card, TensorMaths())(*args)
+            for i, need in zip(entry.tensors, needs, strict=True):
+                if need:
+                    call[i] = _cut(args[i], create)
+                    wanted.append(call[i])
+            y = bind(entry.card, TensorMaths())(*call)
             found = iter(autograd.grad(y, wanted, g, create_graph=create, allow_unused=True))
         return [next(found) if need else None for need in needs]
 
@@ -171,6 +196,27 @@ def derive_gradient(entry: Pointwise) -> None:
     if single:
         made.function = lambda *call: rule(*call)[0]
     entry.rules.append(made)
+
+
+def _cut(x: Any, create: bool) -> Any:
+    """x as an argument of its own: inputs may depend on each other, and partials must not see it."""
+    return OPS["_expand"].function(x, x.shape) if create else x.detach().requires_grad_()
+
+
+def derivative(of: Callable, *inputs: str) -> Callable[[Callable], Any]:
+    """Declare a pointwise op that is the gradient rule of ``of`` for one input.
+
+    Its arguments are those that a rule may name: ``g``, ``y``, the inputs and parameters of ``of``.
+    """
+
+    def declare(expression: Callable) -> Any:
+        function = pointwise(expression)
+        rule = functools.partial(function)
+        rule.__signature__ = inspect.signature(expression)  # pyright: ignore[reportAttributeAccessIssue]
+        gradient(of, *inputs)(rule)
+        return function
+
+    return declare
 
 
 # ---- running -------------------------------------------------------------------------------------
@@ -227,7 +273,7 @@ def fast_binary(entry: Pointwise, general: Callable) -> Callable:
                         if b.__class__ is np.ndarray and b.shape == a.shape and b.dtype is a.dtype:
                             y = quiet.run(entry.small or load_small(entry), a, b)
                             return finish_fast(entry, args, x.tracked or z.tracked, y, x.device)
-                    elif z.__class__ is float or z.__class__ is int:
+                    elif z.__class__ in NUMBERS:
                         y = quiet.run(entry.small or load_small(entry), a, a.dtype.type(z))
                         return finish_fast(entry, args, x.tracked, y, x.device)
         return general(args, kwargs)
@@ -237,26 +283,16 @@ def fast_binary(entry: Pointwise, general: Callable) -> Callable:
 
 def load_small(entry: Pointwise) -> Callable[..., np.ndarray]:
     """The op as one function of arrays, made at its first call: the bare ufunc where it is one."""
-    steps = entry.program.steps
-    args = steps[0].args
-    in_order = all(isinstance(a, Symbol) and a.index == i for i, a in enumerate(args))
-    if len(steps) == 1 and in_order and len(args) == entry.arity:
-        maths = importlib.import_module("tgrad.kernels.cpu.maths")
-        entry.small = getattr(maths, steps[0].name)
-    else:
-        small = importlib.import_module("tgrad.kernels.cpu.pointwise").small
-        entry.small = lambda *arrays: small(entry, list(arrays))
-    assert entry.small is not None
-    return entry.small
+    make = importlib.import_module("tgrad.kernels.cpu.pointwise").small_function
+    entry.small = made = make(entry)
+    return made
 
 
 def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: device) -> Any:
     t = wrap(y if y.__class__ is np.ndarray else np.asarray(y), where)
     if tracked and entry.rules and mode.enabled:
-        inputs = [a if isinstance(a, Variable) else None for a in args]
-        node = record(entry, args, inputs, (t,))
-        if node is not None:
-            node.save_outputs((t,))
+        inputs = args if args[-1].__class__ not in NUMBERS else (args[0], None)
+        record(entry, args, inputs, (t,))
     elif mode.inference:
         t.inference = True
     return t
@@ -297,7 +333,7 @@ def plan(entry: Pointwise, args: tuple) -> Plan:
     p = Plan()
     common = dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
     if common.category not in entry.accepts:
-        raise RuntimeError(f"\"{entry.name}\" not implemented for '{common.name}'")
+        raise NotImplementedError(f"\"{entry.name}\" not implemented for '{common.name}'")
     if entry.result == "float" and common.category < dtypes.FLOAT:
         common = dtypes.get_default_dtype()
     p.result = {"bool": dtypes.bool_, "real": common.to_real()}.get(entry.result, common)
@@ -351,9 +387,7 @@ def run(entry: Pointwise, args: tuple) -> Any:
     fill(entry, p, y)
     t = wrap(y, p.where)
     if mode.enabled and entry.rules and p.result.category >= dtypes.FLOAT:
-        node = record(entry, args, [_input(args[i]) for i in entry.tensors], (t,))
-        if node is not None:
-            node.save_outputs((t,))
+        record(entry, args, [_input(args[i]) for i in entry.tensors], (t,))
     elif mode.inference:
         t.inference = True
     return t
@@ -433,7 +467,8 @@ def inplace_method(entry: Pointwise) -> Callable[..., Any]:
     """The ``name_`` function of a pointwise op."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run_inplace(entry, entry.arguments((self, *args), kwargs))
+        chosen, ready, _ = entry.arguments((self, *args), kwargs)
+        return run_inplace(chosen, ready)
 
     method.__name__ = method.__qualname__ = entry.name + "_"
     method.__doc__ = f"In-place form of :func:`{entry.name}`."

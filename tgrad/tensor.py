@@ -1,30 +1,62 @@
 """The Tensor class: what PyTorch users call on a tensor.
 
 Ops become methods at the end of this module, from the registry; written out here is what is not
-an op: conversion, autograd's face, operators and printing.
+an op: construction, autograd's face, size and layout, operators. Conversion to other things is
+in ``conversion.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import importlib
+import math
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from tgrad import autograd, dispatch, dtypes, ops, pointwise
 from tgrad.autograd.graph import RemovableHandle
 from tgrad.autograd.variable import Variable
+from tgrad.conversion import Conversion, Number, has_order
 from tgrad.device import CPU, device, resolve
 from tgrad.dispatch import OPS, wrap
 from tgrad.dtypes import dtype
-from tgrad.runtime import cuda
+from tgrad.layout import (
+    axis_order,
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    strided,
+)
 from tgrad.runtime.array import is_contiguous
 
 
-class Tensor(Variable):
-    """A strided array on a device that records the ops applied to it."""
+class Size(tuple):
+    """A shape: a tuple of ints that knows its product."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return math.prod(self)
+
+    def __repr__(self) -> str:
+        return f"tgrad.Size({list(self)})"
+
+
+class Tensor(Conversion):
+    """A strided array on a device that records the ops applied to it.
+
+    ``Tensor(2, 3)`` is uninitialised, ``Tensor([1, 2])`` has these elements, both in the default
+    dtype; :func:`tgrad.tensor` and its siblings are the better way.
+    """
 
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor first
+    _grad: Tensor | None = None
+
+    def __init__(self, *args: Any, device: str | int | device | None = None):
+        made = legacy(args, resolve(device))
+        self.array, self.device = made.array, made.device
 
     # ---- autograd --------------------------------------------------------------------------------
 
@@ -34,13 +66,18 @@ class Tensor(Variable):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
+        self.requires_grad_(bool(value))
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start or stop recording ops on this leaf.
 
         Raises: RuntimeError for integer tensors, or to stop on a tensor that was computed.
         """
+        if not isinstance(requires_grad, bool):
+            raise TypeError(
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
+            )
         if requires_grad and self.dtype.category < dtypes.FLOAT:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients"
@@ -58,6 +95,58 @@ class Tensor(Variable):
             )
         self.tracked = bool(requires_grad)
         return self
+
+    @property
+    def grad(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The gradient that backward accumulated; None before."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            self.check_grad(value)
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    def check_grad(self, value: object) -> None:
+        """Raise TypeError or RuntimeError unless ``value`` can be this tensor's gradient."""
+        if not isinstance(value, Variable):
+            raise TypeError(
+                "assigned grad expected to be a Tensor or None but got grad of type "
+                f"{type(value).__name__}"
+            )
+        if value is self:
+            raise RuntimeError("can't assign Variable as its own grad")
+        if value.array.dtype != self.array.dtype:
+            raise RuntimeError(
+                f"assigned grad has data of a different type: {value.dtype}, expected {self.dtype}"
+            )
+        if value.device is not self.device:
+            raise RuntimeError(
+                "assigned grad has data located on a different device: "
+                f"{value.device}, expected {self.device}"
+            )
+        if value.array.shape != self.array.shape:
+            raise RuntimeError(
+                "assigned grad has data of a different size: "
+                f"{list(value.shape)}, expected {list(self.shape)}"
+            )
+
+    def retain_grad(self) -> None:
+        """Keep ``.grad`` of this computed tensor too; nothing to do for leaves.
+
+        Raises: RuntimeError if it does not require grad.
+        """
+        if not self.tracked:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        node = self.grad_fn
+        if node is None or self.retains_grad:
+            return
+        self.retains_grad = True
+        node.register_prehook(keeper(weakref.ref(self)), self.output_nr)
 
     @property
     def grad_fn(self) -> Any:
@@ -113,77 +202,184 @@ class Tensor(Variable):
             self.hooks = {}
         return RemovableHandle(self.hooks, hook)
 
-    # ---- conversion ------------------------------------------------------------------------------
+    # ---- size and layout -------------------------------------------------------------------------
 
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The array itself (shared). ``force`` detaches and copies to the host first.
+    def dim(self) -> int:
+        return len(self.array.shape)
 
-        Raises: RuntimeError if it requires grad, TypeError if it is on a GPU.
+    ndimension = dim
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one of its entries. Raises IndexError out of range."""
+        if dim is None:
+            return Size(self.array.shape)
+        return self.array.shape[ops.normalize_dim("size", dim, self.ndim)]
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return math.prod(self)
+
+    def __repr__(self) -> str:
+        return f"tgrad.Size({list(self)})"
+
+
+class Tensor(Conversion):
+    """A strided array on a device that records the ops applied to it.
+
+    ``Tensor(2, 3)`` is uninitialised, ``Tensor([1, 2])`` has these elements, both in the default
+    dtype; :func:`tgrad.tensor` and its siblings are the better way.
+    """
+
+    __array_priority__ = 1000  # ndarray + Tensor asks Tensor first
+    _grad: Tensor | None = None
+
+    def __init__(self, *args: Any, device: str | int | device | None = None):
+        made = legacy(args, resolve(device))
+        self.array, self.device = made.array, made.device
+
+    # ---- autograd --------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.tracked
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(bool(value))
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Start or stop recording ops on this leaf.
+
+        Raises: RuntimeError for integer tensors, or to stop on a tensor that was computed.
         """
-        if force:
-            return self.detach().cpu().array
-        if self.tracked:
-            raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
-                "instead."
-            )
-        if self.device is not CPU:
+        if not isinstance(requires_grad, bool):
             raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
-                "copy the tensor to host memory first."
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
             )
-        return self.array  # pyright: ignore[reportReturnType]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        a = self.numpy()
-        return a.astype(dtype, copy=False) if dtype is not None else a
-
-    def host(self) -> np.ndarray:
-        """A NumPy array of the values: shared on the CPU, copied from a GPU."""
-        a = self.array
-        return a if isinstance(a, np.ndarray) else cuda.active().to_host(a)
-
-    def item(self) -> bool | int | float | complex:
-        """The one element as a Python number. Raises RuntimeError for any other count."""
-        if self.array.size != 1:
+        if requires_grad and self.dtype.category < dtypes.FLOAT:
             raise RuntimeError(
-                f"a Tensor with {self.array.size} elements cannot be converted to Scalar"
+                "only Tensors of floating point and complex dtype can require gradients"
             )
-        value = self.host().item()
-        return float(value) if self.dtype is dtypes.bfloat16 else value
+        if not requires_grad and self.node is not None:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a subgraph that doesn't require differentiation use "
+                "var_no_grad = var.detach()."
+            )
+        if requires_grad and self.inference:
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                "allowed."
+            )
+        self.tracked = bool(requires_grad)
+        return self
 
-    def tolist(self) -> Any:
-        """Nested lists of Python numbers."""
-        a = self.host()
-        return (a.astype(np.float32) if self.dtype is dtypes.bfloat16 else a).tolist()
+    @property
+    def grad(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The gradient that backward accumulated; None before."""
+        return self._grad
 
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a 0-d tensor")
-        return self.shape[0]
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            self.check_grad(value)
+        self._grad = value
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self.shape:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
 
-    def __bool__(self) -> bool:
-        if self.array.size > 1:
-            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
-        if self.array.size == 0:
-            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-        return bool(self.host().item())
+    def check_grad(self, value: object) -> None:
+        """Raise TypeError or RuntimeError unless ``value`` can be this tensor's gradient."""
+        if not isinstance(value, Variable):
+            raise TypeError(
+                "assigned grad expected to be a Tensor or None but got grad of type "
+                f"{type(value).__name__}"
+            )
+        if value is self:
+            raise RuntimeError("can't assign Variable as its own grad")
+        if value.array.dtype != self.array.dtype:
+            raise RuntimeError(
+                f"assigned grad has data of a different type: {value.dtype}, expected {self.dtype}"
+            )
+        if value.device is not self.device:
+            raise RuntimeError(
+                "assigned grad has data located on a different device: "
+                f"{value.device}, expected {self.device}"
+            )
+        if value.array.shape != self.array.shape:
+            raise RuntimeError(
+                "assigned grad has data of a different size: "
+                f"{list(value.shape)}, expected {list(self.shape)}"
+            )
 
-    def __float__(self) -> float:
-        return float(self.item())  # pyright: ignore[reportArgumentType]
+    def retain_grad(self) -> None:
+        """Keep ``.grad`` of this computed tensor too; nothing to do for leaves.
 
-    def __int__(self) -> int:
-        return int(self.item())  # pyright: ignore[reportArgumentType]
+        Raises: RuntimeError if it does not require grad.
+        """
+        if not self.tracked:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        node = self.grad_fn
+        if node is None or self.retains_grad:
+            return
+        self.retains_grad = True
+        node.register_prehook(keeper(weakref.ref(self)), self.output_nr)
 
-    def __index__(self) -> int:
-        if self.dtype.category > dtypes.INT or self.array.size != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.item())  # pyright: ignore[reportArgumentType]
+    @property
+    def grad_fn(self) -> Any:
+        """The node that computed this tensor; None for leaves."""
+        if self.base is not None:
+            self.refresh()
+        return self.node
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory outside any graph; writes through it are not tracked."""
+        t = wrap(self.array, self.device)
+        return t
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Variable):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self.array, self.device = value.array, value.device
+
+    def detach(self) -> Tensor:
+        """The same memory outside the graph; a write to it is still noticed by backward."""
+        t = wrap(self.array, self.device)
+        t.counter = self.version_counter()
+        t.inference = self.inference
+        return t
+
+    def detach_(self) -> Tensor:
+        """Leave the graph in place."""
+        if self.base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self.node, self.output_nr, self.tracked = None, 0, False
+        return self
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate gradients of this tensor into the leaves. See :func:`autograd.backward`."""
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call ``hook(grad)`` when this tensor's gradient is known; its result replaces it."""
+        if not self.tracked:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        node = self.grad_fn
+        if node is not None:
+            return node.register_prehook(hook, self.output_nr)
+        if self.hooks is None:
+            self.hooks = {}
+        return RemovableHandle(self.hooks, hook)
 
     # ---- size and layout -------------------------------------------------------------------------
 
@@ -219,7 +415,22 @@ class Tensor(Variable):
         return self.array.nbytes
 
     def is_contiguous(self, memory_format: object = None) -> bool:
-        return is_contiguous(self.array)
+        """Whether the elements lie without gaps in row-major order, or in ``memory_format``'s."""
+        if memory_format is None or memory_format is contiguous_format:
+            return is_contiguous(self.array)
+        rank = 4 if memory_format is channels_last else 5
+        if self.ndim != rank and memory_format in (channels_last, channels_last_3d):
+            return False
+        order = axis_order(memory_format, self.ndim)
+        return is_contiguous(self.array) if order is None else has_order(self.array, order)
+
+    def dim_order(self) -> tuple[int, ...]:
+        """The dims from the slowest to the fastest in memory."""
+        return tuple(sorted(range(self.ndim), key=lambda i: -self.array.strides[i]))
+
+    @property
+    def layout(self) -> layout:
+        return strided
 
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
@@ -242,13 +453,107 @@ class Tensor(Variable):
         """The GPU's index, -1 for the CPU."""
         return -1 if self.device.index is None else self.device.index
 
-    # ---- Python ----------------------------------------------------------------------------------
+    def where(self, condition: Tensor, other: Any) -> Tensor:
+        """This tensor's elements where ``condition`` holds, else those of ``other``."""
+        return OPS["where"].function(condition, self, other)
+
+    is_sparse = is_quantized = is_meta = is_nested = is_mps = False
+
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode."""
+        return self.inference
 
     def __hash__(self) -> int:
         return id(self)
 
-    def __repr__(self) -> str:
-        return f"tensor({self.host()!r})"
+
+def legacy(args: tuple, where: device) -> Tensor:
+    """What ``Tensor(...)`` means: sizes, or the elements of a sequence, in the default dtype."""
+    if len(args) == 1 and isinstance(args[0], Variable):
+        return args[0].detach()
+    default = dtypes.get_default_dtype()
+    if len(args) == 1 and not hasattr(args[0], "__index__"):
+        if isinstance(args[0], (str, bytes)):
+            raise TypeError(f"new(): invalid data type '{type(args[0]).__name__}'")
+        if not hasattr(args[0], "__len__"):
+            raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
+        return _creation().tensor(args[0], dtype=default, device=where)
+    return _creation().empty(args or (0,), device=where)
+
+
+def _creation() -> Any:
+    """The module above this one, for the one constructor that needs it."""
+    return importlib.import_module("tgrad.creation")
+
+
+def keeper(of: weakref.ref[Tensor]) -> Callable[[Tensor], None]:
+    """The hook of ``retain_grad``: it must not keep the tensor alive."""
+
+    def keep(g: Tensor) -> None:
+        t = of()
+        if t is not None:
+            t.grad = g.detach().clone() if t.grad is None else t.grad + g.detach()
+
+    return keep
+
+
+# ---- functions of tensors that are not ops -------------------------------------------------------
+
+
+def is_tensor(obj: object) -> bool:
+    """Whether ``obj`` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def _tensor(name: str, input: object) -> Tensor:
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
+    return input
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the tensor's dtype is floating. Raises TypeError unless it is a tensor."""
+    return _tensor("is_floating_point", input).dtype.is_floating_point
+
+
+def is_complex(input: Tensor) -> bool:
+    """Whether the tensor's dtype is complex. Raises TypeError unless it is a tensor."""
+    return _tensor("is_complex", input).dtype.is_complex
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element is not 0. Raises RuntimeError for any other count."""
+    return bool(_tensor("is_nonzero", input))
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements. Raises TypeError unless it is a tensor."""
+    return _tensor("numel", input).array.size
+
+
+def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> dtype:
+    """The dtype of an arithmetic op on the two, tensors or numbers."""
+    dims, zeros, scalars = [], [], []
+    for a in (tensor1, tensor2):
+        if isinstance(a, Variable):
+            (dims if a.ndim else zeros).append(a.dtype)
+        else:
+            scalars.append(dtypes.scalar_dtype(a))
+    return dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
+
+
+def typename(obj: object) -> str:
+    """The name of the object's type; for tensors as "tgrad.FloatTensor"."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    kind = obj if isinstance(obj, type) else type(obj)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 dispatch.set_tensor_type(Tensor)
@@ -286,8 +591,15 @@ def reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+# Ops without arguments that PyTorch spells as attributes.
+PROPERTIES = ("T", "H", "mT", "mH", "real", "imag")
+
+
 def attach_methods() -> None:
     """Give Tensor the ops that name it among their spaces, and their in-place forms."""
+    for name in PROPERTIES:
+        if name in OPS:
+            setattr(Tensor, name, property(OPS[name].function, doc=OPS[name].doc))
     for entry in OPS.values():
         if "Tensor" not in entry.spaces:
             continue

@@ -1,50 +1,131 @@
-"""What ``xp`` means on the CPU: functions of arrays that take ``out=``.
+"""What ``xp`` means on the CPU: ufuncs, and macros that are expressions of ufuncs themselves.
 
-A plain ufunc stands for itself. ``out`` never aliases an argument.
+A plain name is a function of arrays that takes ``out=``; ``out`` may be one of its arguments where
+it is a ufunc. A macro is traced into the program in place of its name, so that its steps share the
+program's work buffers. Which of NumPy's own functions run as SIMD code decided what is a macro
+(32,768 float32, AMD Zen, 2026-12): exp 72 us, tanh 137, log 113, but expm1 684 and log1p 836.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numpy import (
-    bitwise_and,
-    bitwise_or,
-    bitwise_xor,
-    exp,
-    log,
-    maximum,
-    minimum,
-    sqrt,
-    tanh,
-)
-from numpy import absolute as abs
-from numpy import add as add
-from numpy import equal as eq
-from numpy import greater as gt
-from numpy import greater_equal as ge
-from numpy import invert as bitwise_not
-from numpy import less as lt
-from numpy import less_equal as le
-from numpy import multiply as mul
-from numpy import negative as neg
-from numpy import not_equal as ne
-from numpy import positive as identity
-from numpy import subtract as sub
-from numpy import true_divide as div
+
+from tgrad.expression import xp
+
+# elements; below, np.where is faster than masks of bits
+SMALL_WHERE = 512
 
 
-def where(condition, a, b, out=None):
+def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
+    """a where condition, else b: the general case of dtypes and shapes."""
     if out is None:
         return np.where(condition, a, b)
-    np.copyto(out, b)
-    np.copyto(out, a, where=condition)
+    chosen = np.where(condition, a, b)
+    np.copyto(out, chosen, casting="unsafe")
     return out
 
 
-def sigmoid(x, out=None):
-    """0.5 tanh(x / 2) + 0.5: one SIMD pass more than tanh, and no overflow."""
-    out = np.multiply(x, x.dtype.type(0.5), out=out)
-    np.tanh(out, out=out)
-    out *= x.dtype.type(0.5)
-    out += x.dtype.type(0.5)
+def erf(x: Any, out: Any = None) -> Any:
+    from scipy import special
+
+    return special.erf(x, out=out)
+
+
+def pow(x: Any, y: Any, out: Any = None) -> Any:
+    """x to the power y; of integers to a negative power the part before the point."""
+    if out is None and not hasattr(x, "dtype") and not hasattr(y, "dtype"):
+        return np.power(x, y)
+    if np.result_type(x, y).kind not in "iu" or not np.any(np.less(y, 0)):
+        return np.power(x, y, out=out)
+    p = np.power(x, np.maximum(y, 0))
+    odd = np.bitwise_and(y, 1) != 0
+    inverse = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
+    p = np.where(np.less(y, 0), inverse, p)
+    if out is None:
+        return p.astype(np.result_type(x, y))
+    np.copyto(out, p, casting="unsafe")
     return out
+
+
+# Names that NumPy shares, and those that it spells otherwise.
+SAME = """
+    bitwise_and bitwise_or bitwise_xor ceil copysign cos cosh exp exp2 floor floor_divide fmax
+    fmin fmod heaviside hypot isfinite isinf isnan log log2 log10 logaddexp logaddexp2 logical_and
+    logical_not logical_or logical_xor maximum minimum nextafter reciprocal remainder sign signbit
+    sin sinh sqrt square tan tanh trunc
+"""
+FUNCTIONS: dict[str, Callable] = {name: getattr(np, name) for name in SAME.split()}
+FUNCTIONS |= {
+    "abs": np.absolute,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
+    "add": np.add,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "atanh": np.arctanh,
+    "bitwise_left_shift": np.left_shift,
+    "bitwise_not": np.invert,
+    "bitwise_right_shift": np.right_shift,
+    "conj": np.conjugate,
+    "div": np.true_divide,
+    "eq": np.equal,
+    "ge": np.greater_equal,
+    "gt": np.greater,
+    "identity": np.positive,
+    "le": np.less_equal,
+    "lt": np.less,
+    "mul": np.multiply,
+    "ne": np.not_equal,
+    "neg": np.negative,
+    "round": np.rint,
+    "sub": np.subtract,
+    "erf": erf,
+    "pow": pow,
+    "where": where,
+}
+
+
+# ---- macros --------------------------------------------------------------------------------------
+
+
+def sigmoid(x):
+    return xp.div(1, xp.add(xp.exp(xp.neg(x)), 1))
+
+
+def rsqrt(x):
+    return xp.div(1, xp.sqrt(x))
+
+
+def expm1(x):
+    """e^x - 1 = tanh(x / 2) (e^x + 1), without the cancellation."""
+    return xp.mul(xp.tanh(xp.mul(x, 0.5)), xp.add(xp.exp(x), 1))
+
+
+def log1p(x):
+    """log(u) plus what rounding u = 1 + x lost, over u; that is NaN only where u is 0 or inf."""
+    u = xp.add(x, 1)
+    lost = xp.div(xp.sub(x, xp.sub(u, 1)), u)
+    return xp.add(xp.log(u), xp.where(xp.eq(lost, lost), lost, 0))
+
+
+def div_trunc(x, y):
+    return xp.trunc(xp.div(x, y))
+
+
+MACROS: dict[str, Callable] = {f.__name__: f for f in (sigmoid, rsqrt, expm1, log1p, div_trunc)}
+
+
+def integer_div_trunc(x, y):
+    """Exact: what the C remainder leaves is a multiple of y."""
+    return xp.floor_divide(xp.sub(x, xp.fmod(x, y)), y)
+
+
+INTEGER_MACROS: dict[str, Callable] = {"div_trunc": integer_div_trunc}
+
+# What changes nothing on some kinds of dtype; those steps are left out.
+NOTHING = {"conj": "biuf", "floor": "biu", "ceil": "biu", "trunc": "biu", "round": "biu"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from tgrad.pointwise import Pointwise
 
 TL = {"bool": tl.int1, **{n: getattr(tl, n) for n in (
-    "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")}}  # fmt: skip
+    "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
+)}}  # fmt: skip
 
 
 @functools.cache
@@ -37,12 +39,14 @@ def compiled(expression: Any) -> Any:
 
 @functools.cache
 def source(pattern: str, rank: int) -> Any:
-    """The kernel for operands ``pattern`` ("a" array, "s" scalar) over ``rank`` axes; 0 is flat.
+    """The kernel for operands ``pattern`` over ``rank`` axes; rank 0 is flat.
 
-    A program computes BLOCK consecutive elements of the output.
+    A pattern's letters: "a" array, "c" array of bool that stays bool, "s" number. A program
+    computes BLOCK consecutive elements of the output. Flat, a full block is read and written
+    without masks, which keeps accesses 16 bytes wide whatever the size.
     """
-    arrays = [i for i, kind in enumerate(pattern) if kind == "a"]
-    names = [f"x{i}_ptr" if kind == "a" else f"x{i}" for i, kind in enumerate(pattern)]
+    arrays = [i for i, kind in enumerate(pattern) if kind != "s"]
+    names = [f"x{i}" if kind == "s" else f"x{i}_ptr" for i, kind in enumerate(pattern)]
     sizes = [f"size_{k}" for k in range(rank)]
     strides = [f"stride_{o}{k}" for o in ("y", *arrays) for k in range(rank)]
     lines = [
@@ -53,27 +57,37 @@ def source(pattern: str, rank: int) -> Any:
         "    if WIDE:",
         "        start = start.to(tl.int64)",
         "    offs = start * BLOCK + tl.arange(0, BLOCK)",
-        "    mask = offs < n",
     ]
-    where = {o: "offs" for o in ("y", *arrays)}
-    if rank:
-        lines.append("    rest = offs")
-        for k in reversed(range(rank)):
-            lines.append(f"    at_{k} = rest % size_{k}" if k else "    at_0 = rest")
-            if k:
-                lines.append(f"    rest = rest // size_{k}")
-        where = {o: " + ".join(f"at_{k} * stride_{o}{k}" for k in range(rank)) for o in where}
-    for i, kind in enumerate(pattern):
-        if kind == "a":
-            lines.append(f"    x{i} = tl.load(x{i}_ptr + {where[i]}, mask=mask).to(T)")
-        else:
-            lines.append(f"    x{i} = tl.full((BLOCK,), x{i}, T)")
-    values = ", ".join(f"x{i}" for i in range(len(pattern)))
-    lines += [
-        f"    y = to(F({values}), y_ptr.dtype.element_ty)",
-        f"    tl.store(y_ptr + {where['y']}, y, mask=mask)",
-    ]
+    where = dict.fromkeys(("y", *arrays), "offs")
+    if rank == 0:
+        lines.append("    if start * BLOCK + BLOCK <= n:")
+        lines += ["    " + line for line in body(pattern, where, "")]
+        lines.append("    else:")
+        lines += ["    " + line for line in body(pattern, where, ", mask=offs < n")]
+        return jit("\n".join(lines) + "\n", f"<pointwise {pattern} flat>")
+    lines.append("    rest = offs")
+    for k in reversed(range(rank)):
+        lines.append(f"    at_{k} = rest % size_{k}" if k else "    at_0 = rest")
+        if k:
+            lines.append(f"    rest = rest // size_{k}")
+    where = {o: " + ".join(f"at_{k} * stride_{o}{k}" for k in range(rank)) for o in where}
+    lines += body(pattern, where, ", mask=offs < n")
     return jit("\n".join(lines) + "\n", f"<pointwise {pattern} {rank}>")
+
+
+def body(pattern: str, where: dict, mask: str) -> list[str]:
+    """Lines that load the operands, compute and store."""
+    lines = []
+    for i, kind in enumerate(pattern):
+        if kind == "s":
+            lines.append(f"    x{i} = tl.full((BLOCK,), x{i}, T)")
+        else:
+            cast = ".to(T)" if kind == "a" else ""
+            lines.append(f"    x{i} = tl.load(x{i}_ptr + {where[i]}{mask}){cast}")
+    values = ", ".join(f"x{i}" for i in range(len(pattern)))
+    lines.append(f"    y = to(F({values}), y_ptr.dtype.element_ty)")
+    lines.append(f"    tl.store(y_ptr + {where['y']}, y{mask})")
+    return lines
 
 
 def jit(text: str, filename: str) -> Any:
@@ -111,17 +125,31 @@ def broadcast_steps(a: CudaArray, shape: tuple[int, ...]) -> list[int]:
 
 def launch(entry: Pointwise, y: CudaArray, operands: list, compute: dtype) -> None:
     """y = the op's expression of ``operands``."""
-    launch_expression(entry.card, y, operands, compute)
+    launch_expression(entry.card, y, operands, compute, entry.program.conditions)
 
 
-def launch_expression(expression: Any, y: CudaArray, operands: list, compute: dtype) -> None:
-    """y = expression(*operands), computed in ``compute`` and converted by the store."""
+def launch_expression(
+    expression: Any,
+    y: CudaArray,
+    operands: list,
+    compute: dtype,
+    conditions: Collection[int] = (),
+) -> None:
+    """y = expression(*operands), computed in ``compute`` and converted by the store.
+
+    Operands at the positions ``conditions`` stay bool where they are.
+    """
     if y.size == 0:
         return
     arrays = [a for a in operands if isinstance(a, CudaArray)]
     sizes, steps = merged(y, arrays)
     flat = len(sizes) <= 1 and all(s == [1] * len(sizes) for s in steps)
-    pattern = "".join("a" if isinstance(a, CudaArray) else "s" for a in operands)
+    pattern = "".join(
+        "s" if not isinstance(a, CudaArray)
+        else "c" if i in conditions and a.dtype == np.bool_
+        else "a"
+        for i, a in enumerate(operands)
+    )  # fmt: skip
     reach = max(sum(abs(s) * n for s, n in zip(st, sizes, strict=True)) for st in steps)
     block = 8192 if cuda.is_emulated() else 1024
     cuda.launch(
@@ -139,4 +167,5 @@ def launch_expression(expression: Any, y: CudaArray, operands: list, compute: dt
 
 
 def scalar(s: Scalar) -> Any:
+    assert not isinstance(s.value, complex)
     return np.float64(s.value) if s.dtype.name == "float64" else s.value

@@ -6,8 +6,6 @@ arguments differ from those of the op of the same name in ``tgrad``.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,37 +14,9 @@ from tgrad.dispatch import OPS
 
 if TYPE_CHECKING:
     from tgrad.dtypes import dtype as DType
-    from tgrad.registry import Op
     from tgrad.tensor import Tensor
 
     def __getattr__(name: str) -> Callable[..., Any]: ...
-
-
-# ---- ops that take inplace= here -----------------------------------------------------------------
-
-INPLACE = ("celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
-           "relu6", "rrelu", "selu", "silu", "threshold")  # fmt: skip
-
-
-def _with_inplace(entry: Op) -> Callable[..., Tensor]:
-    """The op with one more argument, ``inplace``, which stands last."""
-    function, arity = entry.function, len(inspect.signature(entry.function).parameters)
-
-    @functools.wraps(function)
-    def call(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
-        if len(args) > arity:
-            args, inplace = args[:-1], args[-1]
-        if not inplace:
-            return function(*args, **kwargs)
-        input, *rest = args if args else [kwargs.pop("input")]
-        return getattr(input, entry.name + "_")(*rest, **kwargs)
-
-    signature = inspect.signature(function)
-    last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
-    call.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        parameters=[*signature.parameters.values(), last]
-    )
-    return call
 
 
 # ---- softmax -------------------------------------------------------------------------------------
@@ -93,9 +63,7 @@ def softmin(
 def _publish(space: dict[str, Any]) -> None:
     """Put the registry's functions into ``space``, this module; what is written out stays."""
     for entry in OPS.values():
-        if entry.name in INPLACE:
-            space.setdefault(entry.name, _with_inplace(entry))
-        elif "nn.functional" in entry.spaces:
+        if "nn.functional" in entry.spaces:
             space.setdefault(entry.name, entry.function)
 
 
