@@ -1,0 +1,213 @@
+"""One kernel for everything that reads or writes where index tensors say.
+
+The iteration space is that of the elements moved. A *table* array is addressed by strides along
+the axes of that space, plus for each index tensor ``index * step``; the *flat* array (what is read
+into or written from) by strides alone. With no index tensor it is a strided copy. Kernels differ
+by the number of index tensors and of axes left after merging, so :func:`source` writes them out.
+Out of range elements are left alone: nothing outside the table is ever touched. The cards have
+checked the bounds where that costs no transfer; builds with Triton's debug option assert them.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.creation import _fill
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+# Moves need no arithmetic, and one kernel for each size of element is enough.
+BITS = {1: np.dtype(np.uint8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+ATOMIC = ("int32", "int64", "float32", "float64")  # dtypes that can be added to by many at once
+
+
+class Index(NamedTuple):
+    """An index tensor; ``steps`` of its elements along each axis of the iteration space."""
+
+    array: CudaArray
+    steps: Sequence[int]
+    size: int  # of the table's axis that it indexes
+    step: int  # of that axis, in elements
+
+
+@functools.cache
+def source(mode: str, count: int, rank: int) -> Any:
+    """The kernel for ``count`` index tensors over ``rank`` axes.
+
+    Modes: "gather" flat = table, "set" table = flat, "add" table += flat (atomic), "fill"
+    table = value, "place" flat = offset in the table. A program covers BLOCK elements.
+    """
+    names = [f"i{j}" for j in range(count)]
+    flat = [] if mode == "fill" else ["flat"]
+    strided = ["table", *([] if mode == "place" else flat), *names]
+    heads = [
+        "value" if mode == "fill" else "flat_ptr", "table_ptr", *(f"{i}_ptr" for i in names), "n",
+        *(f"{what}_{i}" for i in names for what in ("n", "step")),
+        *(f"size_{k}" for k in range(rank)),
+        *(f"stride_{o}_{k}" for o in strided for k in range(rank)),
+    ]  # fmt: skip
+    if mode == "place":
+        heads.remove("table_ptr")
+    place = {
+        o: " + ".join([f"at_{k} * stride_{o}_{k}" for k in range(rank)]) or "offs * 0"
+        for o in strided
+    }
+    lines = [
+        f"def addressing_kernel({', '.join(heads)}, WIDE: tl.constexpr, BLOCK: tl.constexpr):",
+        "    start = tl.program_id(0)",
+        "    if WIDE:",
+        "        start = start.to(tl.int64)",
+        "    offs = start * BLOCK + tl.arange(0, BLOCK)",
+        "    mask = offs < n",
+        "    inside = mask",
+        "    rest = offs",
+    ]
+    for k in reversed(range(rank)):
+        lines.append(f"    at_{k} = rest % size_{k}" if k else "    at_0 = rest")
+        if k:
+            lines.append(f"    rest = rest // size_{k}")
+    lines.append(f"    place = {place['table']}")
+    for i in names:
+        lines += [
+            f"    {i} = tl.load({i}_ptr + {place[i]}, mask=mask, other=0)",
+            f"    {i} = tl.where({i} < 0, {i} + n_{i}, {i})",
+            f"    good = ({i} >= 0) & ({i} < n_{i})",
+            '    tl.device_assert(good, "index out of bounds", mask=mask)',
+            "    inside = inside & good",
+            f"    place += {i}.to(offs.dtype) * step_{i}",
+        ]
+    if mode == "gather":
+        lines += [
+            "    moved = tl.load(table_ptr + place, mask=inside, other=0)",
+            f"    tl.store(flat_ptr + {place['flat']}, moved, mask=mask)",
+        ]
+    elif mode == "place":
+        lines.append("    tl.store(flat_ptr + offs, place.to(tl.int64), mask=mask)")
+    elif mode == "fill":
+        lines += [
+            "    moved = tl.full((BLOCK,), value, table_ptr.dtype.element_ty)",
+            "    tl.store(table_ptr + place, moved, mask=inside)",
+        ]
+    else:
+        lines.append(f"    moved = tl.load(flat_ptr + {place['flat']}, mask=inside, other=0)")
+        if mode == "set":
+            lines.append("    tl.store(table_ptr + place, moved, mask=inside)")
+        else:
+            lines += [
+                "    moved = to(moved, table_ptr.dtype.element_ty)",
+                '    tl.atomic_add(table_ptr + place, moved, mask=inside, sem="relaxed")',
+            ]
+    return jit("\n".join(lines) + "\n", f"<addressing {mode} {count} {rank}>")
+
+
+def jit(text: str, filename: str, **names: Any) -> Any:
+    """``triton.jit`` of source text; the line cache lets Triton (and tracebacks) read it back."""
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    scope = {"tl": tl, "to": maths.to, "__name__": __name__, **names}
+    exec(compile(text, filename, "exec"), scope)
+    return triton.jit(scope["addressing_kernel"])
+
+
+def merge(
+    shape: Sequence[int], steps: Sequence[Sequence[int]]
+) -> tuple[list[int], list[list[int]]]:
+    """Sizes and, per operand, steps of the fewest axes that address all operands alike."""
+    sizes: list[int] = []
+    kept: list[list[int]] = [[] for _ in steps]
+    for k, n in enumerate(shape):
+        if n == 1:
+            continue
+        if sizes and all(have[-1] == s[k] * n for have, s in zip(kept, steps, strict=True)):
+            sizes[-1] *= n
+            for have, s in zip(kept, steps, strict=True):
+                have[-1] = s[k]
+        else:
+            sizes.append(n)
+            for have, s in zip(kept, steps, strict=True):
+                have.append(s[k])
+    return sizes, kept
+
+
+def raw(a: CudaArray) -> CudaArray:
+    """The same bits as integers."""
+    return a.view(BITS[a.itemsize])
+
+
+def run(
+    mode: str,
+    shape: tuple[int, ...],
+    flat: Any,
+    table: CudaArray,
+    table_steps: Sequence[int],
+    indices: Sequence[Index],
+) -> None:
+    """Run ``mode`` over ``shape``; ``flat`` is an array of that shape, or a number."""
+    n = 1
+    for m in shape:
+        n *= m
+    if n == 0:
+        return
+    if mode in ("gather", "set"):
+        flat, table = raw(flat), raw(table)
+    elif mode == "fill":
+        flat = int(np.asarray(flat).astype(table.dtype).view(BITS[table.itemsize]))
+        table = raw(table)
+    strided = [table_steps]
+    if mode in ("gather", "set", "add"):
+        strided.append(flat.steps)
+    sizes, steps = merge(shape, [*strided, *(i.steps for i in indices)])
+    reach = sum(abs(s) * m for s, m in zip(table_steps, shape, strict=True))
+    reach += sum(abs(i.step) * i.size for i in indices)
+    block = 8192 if cuda.is_emulated() else 1024
+    heads = [flat] if mode == "place" else [flat, table]
+    cuda.launch(
+        source(mode, len(indices), len(sizes)),
+        (triton.cdiv(n, block),),
+        *heads,
+        *[i.array for i in indices],
+        n,
+        *[v for i in indices for v in (i.size, i.step)],
+        *sizes,
+        *[s for st in steps for s in st],
+        WIDE=max(reach, n + block, *[i.array.size for i in indices], 0) >= 2**31,
+        BLOCK=block,
+    )
+
+
+def add(
+    table: CudaArray,
+    flat: CudaArray,
+    locate: Callable[[CudaArray], tuple[tuple[int, ...], Sequence[int], Sequence[Index]]],
+) -> None:
+    """table += flat where ``locate(table)`` (shape, table steps, indices) says.
+
+    Half types and small integers add up in a contiguous scratch of 32 bits.
+    """
+    total = table
+    if table.dtype.name not in ATOMIC:
+        total = cuda.empty(table.shape, wide(table.dtype))
+        copy(total, table)
+    shape, steps, indices = locate(total)
+    run("add", shape, flat, total, steps, indices)
+    if total is not table:
+        copy(table, total)
+
+
+def wide(dtype: np.dtype) -> np.dtype:
+    """What elements of a dtype without atomic addition are added up in."""
+    return np.dtype(np.int32 if dtype.kind in "iub" else np.float32)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> CudaArray:
+    y = cuda.empty(shape, dtype)
+    _fill(y, y, 0)
+    return y
