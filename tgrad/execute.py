@@ -57,23 +57,48 @@ def unwrap(entry: Op, args: Sequence[Any]) -> list[Any]:
 
 def run(entry: Op, args: tuple) -> Any:
     """Check, allocate, fill, record: one call of a kernel op."""
-    inputs = entry.inputs(args)
-    where = check_devices(entry, inputs)
+    if entry.lists:
+        inputs = entry.inputs(args)
+        where, tracked, arrays = check_devices(entry, inputs), True, None
+    else:
+        where, tracked, arrays = read_inputs(entry, args)
+        inputs = None
     spec = entry.card(*args)
     if spec.__class__ is tuple:
-        return run_several(entry, args, inputs, where, spec)
+        return run_several(entry, args, inputs or entry.inputs(args), where, spec)
     if spec.params:
-        args = with_params(entry, args, spec.params)
-    empty = memory.empty if where is CPU else cuda.empty
-    y = empty(spec.shape, spec.dtype.numpy)
-    execute(entry, where, (y,), args)
+        args, arrays = with_params(entry, args, spec.params), None
+    y = (memory.empty if where is CPU else cuda.empty)(spec.shape, spec.dtype.numpy)
+    fill = entry.kernels.get(where.type)
+    if fill is None or arrays is None:
+        execute(entry, where, (y,), args)
+    else:
+        fill(y, *arrays)
     t = wrap(y, where)
-    if mode.enabled:
-        if entry.rules:
-            record(entry, args, inputs, (t,))
+    if tracked and entry.rules and mode.enabled:
+        record(entry, args, inputs or entry.inputs(args), (t,))
     elif mode.inference:
         t.inference = True
     return t
+
+
+def read_inputs(entry: Op, args: tuple) -> tuple[device, bool, list[Any]]:
+    """The device, whether an input requires grad, and the arguments as a kernel takes them."""
+    where: device | None = None
+    tracked = False
+    arrays = [*args]
+    for i in entry.tensors:
+        x = args[i]
+        if x is not None:
+            if not isinstance(x, Variable) or (where is not None and x.device is not where):
+                check_devices(entry, entry.inputs(args))  # raises
+            where = x.device
+            arrays[i] = x.array
+            if x.tracked:
+                tracked = True
+    if where is None:
+        raise TypeError(f"{entry.name}(): expected at least one Tensor")
+    return where, tracked, arrays
 
 
 def run_several(
