@@ -1,18 +1,60 @@
-"""PyTorch's programming model on Triton kernels and NumPy, without PyTorch."""
+"""PyTorch's programming model on Triton kernels and NumPy, without PyTorch.
+
+Names are PyTorch's. Ops come from the registry (``tgrad.dispatch.OPS``); all else is imported by
+name below. Subpackages such as ``tgrad.nn`` are imported when they are first used.
+"""
 
 from __future__ import annotations
 
-from tgrad import autograd, dtypes
+import importlib
+from typing import TYPE_CHECKING
+
+from tgrad import autograd, dtypes, random
 from tgrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from tgrad.creation import from_numpy, tensor
+from tgrad.autograd.grad_mode import is_inference_mode_enabled
+from tgrad.creation import *
 from tgrad.device import device, get_default_device, set_default_device
 from tgrad.dispatch import OPS, FallbackWarning
-from tgrad.dtypes import (
-    can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype,
+from tgrad.dtypes import can_cast, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype
+from tgrad.dtypes import dtype
+from tgrad.layout import (
+    channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format,
+    strided,
 )  # fmt: skip
-from tgrad.tensor import Tensor
+from tgrad.printing import set_printoptions
+from tgrad.random import (
+    Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
+)  # fmt: skip
+from tgrad.tensor import (
+    Size, Tensor, is_complex, is_floating_point, is_nonzero, is_tensor, numel, result_type,
+    typename,
+)  # fmt: skip
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from tgrad import cpu, cuda, nn, optim, testing, utils
+    from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
+    from tgrad.dtypes import int8, int16, int32, int64, uint8
+    from tgrad.ops import *
+
+    half, float, double = float16, float32, float64
+    short, int, long = int16, int32, int64
+    cfloat, cdouble = complex64, complex128
+    bool = dtypes.bool_
+
 globals().update({d.name: d for d in dtypes.ALL}, **dtypes.ALIASES)
 globals().update({e.name: e.function for e in OPS.values() if "tgrad" in e.spaces})
+
+LAZY = ("backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
+        "special", "testing", "utils")  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in LAZY:
+        try:
+            return importlib.import_module(f"tgrad.{name}")
+        except ModuleNotFoundError as e:
+            if e.name != f"tgrad.{name}":
+                raise
+    raise AttributeError(f"module 'tgrad' has no attribute '{name}'")

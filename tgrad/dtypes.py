@@ -43,7 +43,7 @@ class dtype:
 
     def to_complex(self) -> dtype:
         """The complex dtype whose parts hold this dtype."""
-        return {float32: complex64, float64: complex128}.get(self, self)
+        return complex128 if self is float64 else self if self.is_complex else complex64
 
     def __repr__(self) -> str:
         return f"tgrad.{self.name}"
@@ -90,6 +90,21 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
         raise TypeError(
             f"can't convert np.ndarray of type {numpy}. The only supported types are: {names}."
         ) from None
+
+
+_PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
+
+
+def python_dtype(name: str, given: object) -> dtype:
+    """A dtype as it is, or what Python's ``bool``, ``int``, ``float``, ``complex`` mean as one.
+
+    Raises: TypeError naming function ``name`` for anything else.
+    """
+    if isinstance(given, dtype):
+        return given
+    if isinstance(given, type) and given in _PYTHON:
+        return _PYTHON[given]
+    raise TypeError(f"{name}(): argument 'dtype' must be tgrad.dtype, not {type(given).__name__}")
 
 
 class _Default(threading.local):
@@ -194,8 +209,9 @@ class finfo:
 
     def __init__(self, type: dtype | None = None):
         type = type or get_default_dtype()
+        type = python_dtype("finfo", type)
         if type.category < FLOAT:
-            raise TypeError(f"finfo: expected a floating dtype, got {type}")
+            raise TypeError(f"tgrad.finfo() requires a floating point input type, got {type}")
         real = type.to_real()
         info = (ml_dtypes.finfo if real is bfloat16 else np.finfo)(real.numpy)
         self.bits: int = real.itemsize * 8
@@ -214,8 +230,9 @@ class iinfo:
     """Limits of an integer dtype: bits, max, min."""
 
     def __init__(self, type: dtype):
+        type = python_dtype("iinfo", type)
         if type.category != INT:
-            raise TypeError(f"iinfo: expected an integer dtype, got {type}")
+            raise TypeError(f"tgrad.iinfo() requires an integer input type, got {type}")
         info = np.iinfo(type.numpy)
         self.bits, self.max, self.min = int(info.bits), int(info.max), int(info.min)
         self.dtype = type.name

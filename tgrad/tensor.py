@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tgrad import autograd, dispatch, dtypes, ops, pointwise
+from tgrad import autograd, dispatch, dtypes, ops
 from tgrad.autograd.graph import RemovableHandle
 from tgrad.autograd.variable import Variable
 from tgrad.conversion import Conversion, Number, has_order
@@ -28,6 +28,7 @@ from tgrad.layout import (
     layout,
     strided,
 )
+from tgrad.pointwise import inplace_method as pointwise_method
 from tgrad.runtime.array import is_contiguous
 
 
@@ -97,7 +98,7 @@ class Tensor(Conversion):
         return self
 
     @property
-    def grad(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def grad(self) -> Tensor | None:
         """The gradient that backward accumulated; None before."""
         return self._grad
 
@@ -108,7 +109,7 @@ class Tensor(Conversion):
         self._grad = value
 
     @grad.deleter
-    def grad(self) -> None:
+    def grad(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._grad = None
 
     def check_grad(self, value: object) -> None:
@@ -201,6 +202,20 @@ class Tensor(Conversion):
         if self.hooks is None:
             self.hooks = {}
         return RemovableHandle(self.hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """Call ``hook(tensor)`` after this leaf's ``.grad`` was added to.
+
+        Raises: RuntimeError on a tensor that does not require grad or is not a leaf.
+        """
+        if not self.tracked or not self.is_leaf:
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors or tensors "
+                "that don't require gradient"
+            )
+        if self.post_hooks is None:
+            self.post_hooks = {}
+        return RemovableHandle(self.post_hooks, hook)
 
     # ---- size and layout -------------------------------------------------------------------------
 
@@ -214,183 +229,6 @@ class Tensor(Conversion):
         if dim is None:
             return Size(self.array.shape)
         return self.array.shape[ops.normalize_dim("size", dim, self.ndim)]
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return math.prod(self)
-
-    def __repr__(self) -> str:
-        return f"tgrad.Size({list(self)})"
-
-
-class Tensor(Conversion):
-    """A strided array on a device that records the ops applied to it.
-
-    ``Tensor(2, 3)`` is uninitialised, ``Tensor([1, 2])`` has these elements, both in the default
-    dtype; :func:`tgrad.tensor` and its siblings are the better way.
-    """
-
-    __array_priority__ = 1000  # ndarray + Tensor asks Tensor first
-    _grad: Tensor | None = None
-
-    def __init__(self, *args: Any, device: str | int | device | None = None):
-        made = legacy(args, resolve(device))
-        self.array, self.device = made.array, made.device
-
-    # ---- autograd --------------------------------------------------------------------------------
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.tracked
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(bool(value))
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Start or stop recording ops on this leaf.
-
-        Raises: RuntimeError for integer tensors, or to stop on a tensor that was computed.
-        """
-        if not isinstance(requires_grad, bool):
-            raise TypeError(
-                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
-                f"{type(requires_grad).__name__}"
-            )
-        if requires_grad and self.dtype.category < dtypes.FLOAT:
-            raise RuntimeError(
-                "only Tensors of floating point and complex dtype can require gradients"
-            )
-        if not requires_grad and self.node is not None:
-            raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a "
-                "computed variable in a subgraph that doesn't require differentiation use "
-                "var_no_grad = var.detach()."
-            )
-        if requires_grad and self.inference:
-            raise RuntimeError(
-                "Setting requires_grad=True on inference tensor outside InferenceMode is not "
-                "allowed."
-            )
-        self.tracked = bool(requires_grad)
-        return self
-
-    @property
-    def grad(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The gradient that backward accumulated; None before."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            self.check_grad(value)
-        self._grad = value
-
-    @grad.deleter
-    def grad(self) -> None:
-        self._grad = None
-
-    def check_grad(self, value: object) -> None:
-        """Raise TypeError or RuntimeError unless ``value`` can be this tensor's gradient."""
-        if not isinstance(value, Variable):
-            raise TypeError(
-                "assigned grad expected to be a Tensor or None but got grad of type "
-                f"{type(value).__name__}"
-            )
-        if value is self:
-            raise RuntimeError("can't assign Variable as its own grad")
-        if value.array.dtype != self.array.dtype:
-            raise RuntimeError(
-                f"assigned grad has data of a different type: {value.dtype}, expected {self.dtype}"
-            )
-        if value.device is not self.device:
-            raise RuntimeError(
-                "assigned grad has data located on a different device: "
-                f"{value.device}, expected {self.device}"
-            )
-        if value.array.shape != self.array.shape:
-            raise RuntimeError(
-                "assigned grad has data of a different size: "
-                f"{list(value.shape)}, expected {list(self.shape)}"
-            )
-
-    def retain_grad(self) -> None:
-        """Keep ``.grad`` of this computed tensor too; nothing to do for leaves.
-
-        Raises: RuntimeError if it does not require grad.
-        """
-        if not self.tracked:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        node = self.grad_fn
-        if node is None or self.retains_grad:
-            return
-        self.retains_grad = True
-        node.register_prehook(keeper(weakref.ref(self)), self.output_nr)
-
-    @property
-    def grad_fn(self) -> Any:
-        """The node that computed this tensor; None for leaves."""
-        if self.base is not None:
-            self.refresh()
-        return self.node
-
-    @property
-    def data(self) -> Tensor:
-        """The same memory outside any graph; writes through it are not tracked."""
-        t = wrap(self.array, self.device)
-        return t
-
-    @data.setter
-    def data(self, value: Tensor) -> None:
-        if not isinstance(value, Variable):
-            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        self.array, self.device = value.array, value.device
-
-    def detach(self) -> Tensor:
-        """The same memory outside the graph; a write to it is still noticed by backward."""
-        t = wrap(self.array, self.device)
-        t.counter = self.version_counter()
-        t.inference = self.inference
-        return t
-
-    def detach_(self) -> Tensor:
-        """Leave the graph in place."""
-        if self.base is not None:
-            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        self.node, self.output_nr, self.tracked = None, 0, False
-        return self
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Sequence[Tensor] | None = None,
-    ) -> None:
-        """Accumulate gradients of this tensor into the leaves. See :func:`autograd.backward`."""
-        autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Call ``hook(grad)`` when this tensor's gradient is known; its result replaces it."""
-        if not self.tracked:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        node = self.grad_fn
-        if node is not None:
-            return node.register_prehook(hook, self.output_nr)
-        if self.hooks is None:
-            self.hooks = {}
-        return RemovableHandle(self.hooks, hook)
-
-    # ---- size and layout -------------------------------------------------------------------------
-
-    def dim(self) -> int:
-        return len(self.array.shape)
-
-    ndimension = dim
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or one of its entries. Raises IndexError out of range."""
-        return self.shape if dim is None else self.shape[ops.normalize_dim("size", dim, self.ndim)]
 
     def numel(self) -> int:
         return self.array.size
@@ -492,7 +330,8 @@ def keeper(of: weakref.ref[Tensor]) -> Callable[[Tensor], None]:
     def keep(g: Tensor) -> None:
         t = of()
         if t is not None:
-            t.grad = g.detach().clone() if t.grad is None else t.grad + g.detach()
+            old = t.grad
+            t.grad = g.detach().clone() if old is None else g.detach().add(old)
 
     return keep
 
@@ -565,7 +404,8 @@ BINARY = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv"
           "rshift": "bitwise_right_shift"}  # fmt: skip
 OTHERS = {"__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt",
           "__ge__": "ge", "__neg__": "neg", "__pos__": "positive", "__abs__": "abs",
-          "__invert__": "bitwise_not", "__getitem__": "getitem", "__setitem__": "setitem"}  # fmt: skip
+          "__invert__": "bitwise_not", "__getitem__": "getitem",
+          "__setitem__": "setitem"}  # fmt: skip
 
 
 def attach_operators() -> None:
@@ -605,7 +445,7 @@ def attach_methods() -> None:
             continue
         if entry.name not in vars(Tensor):
             setattr(Tensor, entry.name, entry.function)
-        make = pointwise.inplace_method if entry.kind == "pointwise" else dispatch.inplace_method
+        make = pointwise_method if entry.kind == "pointwise" else dispatch.inplace_method
         method = make(entry)  # pyright: ignore[reportArgumentType]
         if method is not None and entry.name + "_" not in vars(Tensor):
             setattr(Tensor, entry.name + "_", method)

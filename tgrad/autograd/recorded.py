@@ -90,7 +90,7 @@ class OpNode(Node):
         self.saved: list[list[Any]] | None = None
 
     def name(self) -> str:
-        return f"{self.op.name.title().replace('_', '')}Backward"
+        return f"{self.op.name.title().replace('_', '')}Backward0"
 
     def save_inputs(
         self, args: Sequence[Any], inputs: Sequence[Any], overwritten: Any = None

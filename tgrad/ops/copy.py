@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from tgrad.autograd.variable import Variable
 from tgrad.device import device as Device
 from tgrad.device import resolve
 from tgrad.dispatch import OPS, Spec, composite, gradient, op, run_inplace, wrap
+from tgrad.dtypes import python_dtype
+from tgrad.layout import axis_order
 from tgrad.pointwise import broadcast
 from tgrad.runtime import cuda as runtime
 from tgrad.runtime.array import is_contiguous
@@ -75,48 +77,83 @@ def to_device(input: Tensor, device: Device) -> Tensor:
 
 @composite(spaces=("Tensor",))
 def to(input: Tensor, *args: object, **kwargs: object) -> Tensor:
-    """Another dtype and/or device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.
+    """Another dtype and/or device: ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``, each
+    followed by ``non_blocking, copy``; or all by keyword.
 
-    The tensor itself where nothing changes and ``copy`` is not set. ``non_blocking`` and
-    ``memory_format`` are accepted.
+    The tensor itself where nothing changes and ``copy`` is not set. ``memory_format`` orders the
+    axes of the result.
+    Raises: TypeError for arguments of other types or unknown names.
     """
-    dtype, device = kwargs.pop("dtype", None), kwargs.pop("device", None)
-    other = kwargs.pop("other", None)
-    rest = [a for a in args if a is not None]
-    for a in rest[:]:
-        if isinstance(a, dtypes.dtype):
-            dtype = a
-        elif isinstance(a, (str, Device)) or (isinstance(a, int) and not isinstance(a, bool)):
-            device = a
-        elif isinstance(a, Variable):
-            other = a
-        elif not isinstance(a, bool):
-            raise TypeError(f"to(): expected a dtype, device or Tensor, got {type(a).__name__}")
-    if other is not None:
-        dtype, device = other.dtype, other.device
-    flags = [a for a in rest if isinstance(a, bool)]  # non_blocking, copy
-    copied = bool(kwargs.pop("copy", False)) or (len(flags) == 2 and flags[1])
-    unknown = set(kwargs) - {"non_blocking", "memory_format"}
-    if unknown:
-        raise TypeError(f"to() got an unexpected keyword argument '{unknown.pop()}'")
+    dtype, device, copied, format = conversion(args, kwargs)
     result = input
-    if dtype is not None:
-        result = to_dtype(result, dtype)
+    if dtype is not None and dtype is not input.dtype:
+        result = copy(result, dtype)
     if device is not None:
         result = to_device(result, device)
-    return result.clone() if copied and result is input else result
+    if format is not None:
+        result = contiguous(result, format)
+    return copy(result, result.dtype) if copied and result is input else result
+
+
+def conversion(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, bool, object]:
+    """(dtype, device, copy, memory_format) of a call of ``to``; None for what stays."""
+    names = set(kwargs) - {"dtype", "device", "other", "non_blocking", "copy", "memory_format"}
+    if names:
+        raise TypeError(f"to() got an unexpected keyword argument '{names.pop()}'")
+    dtype, device, other = (kwargs.get(name) for name in ("dtype", "device", "other"))
+    rest = list(args)
+    if rest and isinstance(rest[0], Variable):
+        other = rest.pop(0)
+    elif rest and is_place(rest[0]):
+        device = rest.pop(0)
+        if rest and not isinstance(rest[0], bool):
+            dtype = rest.pop(0)
+    elif rest and not isinstance(rest[0], bool):
+        dtype = rest.pop(0)
+    if len(rest) > 2 or not all(isinstance(flag, bool) for flag in rest):
+        kinds = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(
+            f"to(): expected (dtype), (device, dtype) or (other), then two bools, got ({kinds})"
+        )
+    if other is not None:
+        dtype, device = other.dtype, other.device
+    if dtype is not None:
+        dtype = python_dtype("to", dtype)
+    copied = kwargs.get("copy", False) if len(rest) < 2 else rest[1]
+    return dtype, device, bool(copied), kwargs.get("memory_format")
+
+
+def is_place(a: object) -> bool:
+    """Whether ``a`` may name a device."""
+    return a is None or (isinstance(a, (str, int, Device)) and not isinstance(a, bool))
 
 
 @composite
 def clone(input: Tensor, *, memory_format: object = None) -> Tensor:
-    """A copy that gradients flow through."""
-    return copy(input, input.dtype)
+    """A copy that gradients flow through, row-major unless ``memory_format`` says otherwise."""
+    order = axis_order(memory_format, input.ndim)
+    if order is None:
+        return copy(input, input.dtype)
+    return copy(input.permute(order), input.dtype).permute(inverse(order))
 
 
 @composite(spaces=("Tensor",))
 def contiguous(input: Tensor, memory_format: object = None) -> Tensor:
-    """The tensor itself where its elements lie in row-major order, else a copy that does."""
-    return input if is_contiguous(input.array) else copy(input, input.dtype)
+    """The tensor itself where its elements lie in the order of ``memory_format`` (row-major unless
+    given), else a copy that does.
+
+    Raises: RuntimeError for a format of another rank.
+    """
+    if memory_format is None:
+        return input if is_contiguous(input.array) else copy(input, input.dtype)
+    return (
+        input if input.is_contiguous(memory_format) else clone(input, memory_format=memory_format)
+    )
+
+
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes ``order``."""
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 @composite(spaces=("Tensor",))
@@ -192,4 +229,3 @@ def cpu(input: Tensor, memory_format: object = None) -> Tensor:
 def cuda(input: Tensor, device: object = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a GPU; itself where it is there."""
     return to_device(input, "cuda" if device is None else device)
-

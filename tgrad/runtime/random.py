@@ -56,7 +56,7 @@ class Generator:
         """Seed and counter as 16 bytes (uint8)."""
         return np.frombuffer(_STATE.pack(self.key, self.counter), np.uint8).copy()
 
-    def set_state(self, new_state: Any) -> None:
+    def set_state(self, new_state: Any) -> Any:
         """Go on from what :meth:`get_state` returned. Raises RuntimeError for another size."""
         state = np.asarray(new_state, np.uint8)
         if state.size != _STATE.size:
