@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import Spec, composite, gradient, op
+from tgrad.ops.reduction import with_out
 from tgrad.pointwise import broadcast
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 # ---- checks --------------------------------------------------------------------------------------
 
 
-def _check_tensor(name: str, argument: str, x: object) -> None:
+def check_tensor(name: str, argument: str, x: object) -> None:
     if not isinstance(x, Variable):
         raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type(x).__name__}")
 
 
-def _check_dtypes(name: str, x: Tensor, other: Tensor) -> None:
+def check_dtypes(name: str, x: Tensor, other: Tensor) -> None:
     """Raise RuntimeError unless both have one dtype, NotImplementedError for bool."""
     a, b = x.dtype, other.dtype
     if a is not b:
@@ -33,7 +34,7 @@ def _check_dtypes(name: str, x: Tensor, other: Tensor) -> None:
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
 
 
-def _check_addend(name: str, x: Tensor, other: Tensor, shape: tuple[int, ...]) -> None:
+def check_addend(name: str, x: Tensor, other: Tensor, shape: tuple[int, ...]) -> None:
     """Raise RuntimeError unless ``x`` has ``other``'s dtype and broadcasts to ``shape``."""
     if x.dtype is not other.dtype:
         raise RuntimeError(
@@ -49,7 +50,7 @@ def _check_addend(name: str, x: Tensor, other: Tensor, shape: tuple[int, ...]) -
         )
 
 
-def _check_inner(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+def check_inner(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
     """Raise RuntimeError unless matrices ``a`` (..., M, K) and ``b`` (..., K, N) multiply."""
     if a[-1] != b[-2]:
         raise RuntimeError(
@@ -80,7 +81,7 @@ def product_shape(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[in
             )
         return a[:-1]
     if m == 1:
-        _check_inner(name, (1, *a), b)
+        check_inner(name, (1, *a), b)
         return (*b[:-2], b[-1])
     if n > 2 and m > 2 and a[-1] != b[-2]:
         batch = broadcast(name, (a[:-2], b[:-2]))
@@ -88,7 +89,7 @@ def product_shape(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[in
             f"{name}: Expected size for first two dimensions of batch2 tensor to be: "
             f"[{math.prod(batch)}, {a[-1]}] but got: [{math.prod(batch)}, {b[-2]}]."
         )
-    _check_inner(name, a, b)
+    check_inner(name, a, b)
     return (*broadcast(name, (a[:-2], b[:-2])), a[-2], b[-1])
 
 
@@ -112,7 +113,7 @@ def matmul(x: Tensor, other: Tensor) -> Spec:
         shape = (a[0], b[1])
     else:
         shape = product_shape("matmul", a, b)
-    _check_dtypes("matmul", x, other)
+    check_dtypes("matmul", x, other)
     return Spec(shape, x.dtype)
 
 
@@ -125,12 +126,12 @@ def _adjoint(x: Tensor) -> Tensor:
     return _conj(x.transpose(-1, -2))
 
 
-def _column(x: Tensor) -> Tensor:
+def column(x: Tensor) -> Tensor:
     """The last dim as a column: (..., N) -> (..., N, 1)."""
     return x.reshape(*x.shape, 1)
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows(x: Tensor) -> Tensor:
     """All dims but the last as one."""
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
@@ -139,12 +140,12 @@ def _rows(x: Tensor) -> Tensor:
 def _(g, other, x_spec):
     # dx = g other^H; the engine sums over dims that x was broadcast along.
     if other.ndim == 1:
-        return g * _conj(other) if x_spec.ndim == 1 else _column(g) * _conj(other)
+        return g * _conj(other) if x_spec.ndim == 1 else column(g) * _conj(other)
     if x_spec.ndim == 1:
-        return matmul(_conj(other), _column(g)).reshape(*other.shape[:-1])
+        return matmul(_conj(other), column(g)).reshape(*other.shape[:-1])
     if x_spec.ndim == 2 and other.ndim > 2:
         # The sum over the batch is part of one product of (M, B N) and (B N, K).
-        return matmul(_rows(g.transpose(-1, -2)).transpose(0, 1), _rows(_adjoint(other)))
+        return matmul(rows(g.transpose(-1, -2)).transpose(0, 1), rows(_adjoint(other)))
     return matmul(g, _adjoint(other))
 
 
@@ -152,41 +153,38 @@ def _(g, other, x_spec):
 def _(g, x, other_spec):
     # dother = x^H g
     if other_spec.ndim == 1:
-        return _conj(x) * g if x.ndim == 1 else matmul(g.reshape(-1), _conj(_rows(x)))
+        return _conj(x) * g if x.ndim == 1 else matmul(g.reshape(-1), _conj(rows(x)))
     if x.ndim == 1:
-        return _column(_conj(x)) * g.reshape(*g.shape[:-1], 1, g.shape[-1])
+        return column(_conj(x)) * g.reshape(*g.shape[:-1], 1, g.shape[-1])
     if other_spec.ndim == 2:
-        return matmul(_adjoint(_rows(x)), _rows(g))
+        return matmul(_adjoint(rows(x)), rows(g))
     return matmul(_adjoint(x), g)
 
 
-def _is_matrix(name: str, argument: str, x: Tensor, ndim: int = 2) -> None:
-    _check_tensor(name, argument, x)
+def check_matrix(name: str, argument: str, x: Tensor, ndim: int = 2) -> None:
+    check_tensor(name, argument, x)
     if x.ndim != ndim:
         what = "a matrix" if ndim == 2 else f"a {ndim}D tensor"
         raise RuntimeError(f"{name}: {argument} must be {what}, got {x.ndim}-D tensor")
 
 
-def _out(out: Tensor | None) -> dict[str, Tensor]:
-    return {} if out is None else {"out": out}
-
-
 @composite
-def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+@with_out
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two matrices, without broadcasting.
 
     Shape: (M, K), (K, N) -> (M, N).
     Raises: RuntimeError unless both are matrices that multiply.
     """
-    _is_matrix("mm", "self", input)
-    _is_matrix("mm", "mat2", mat2)
-    _check_inner("mm", input.shape, mat2.shape)
-    return matmul(input, mat2, **_out(out))
+    check_matrix("mm", "self", input)
+    check_matrix("mm", "mat2", mat2)
+    check_inner("mm", input.shape, mat2.shape)
+    return matmul(input, mat2)
 
 
-def _check_batches(name: str, a: Tensor, b: Tensor) -> None:
-    _is_matrix(name, "batch1", a, 3)
-    _is_matrix(name, "batch2", b, 3)
+def check_batches(name: str, a: Tensor, b: Tensor) -> None:
+    check_matrix(name, "batch1", a, 3)
+    check_matrix(name, "batch2", b, 3)
     if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
         raise RuntimeError(
             f"{name}: Expected size for first two dimensions of batch2 tensor to be: "
@@ -195,20 +193,21 @@ def _check_batches(name: str, a: Tensor, b: Tensor) -> None:
 
 
 @composite
-def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+@with_out
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices, without broadcasting.
 
     Shape: (B, M, K), (B, K, N) -> (B, M, N).
     Raises: RuntimeError unless both are 3-D and agree.
     """
-    _check_batches("bmm", input, mat2)
-    return matmul(input, mat2, **_out(out))
+    check_batches("bmm", input, mat2)
+    return matmul(input, mat2)
 
 
 # ---- addmm ---------------------------------------------------------------------------------------
 
 
-def _check_scalars(name: str, dtype: dtypes.dtype, beta: float, alpha: float) -> None:
+def check_scalars(name: str, dtype: dtypes.dtype, beta: float, alpha: float) -> None:
     for label, value in (("beta", beta), ("alpha", alpha)):
         if not isinstance(value, (int, float, complex)):
             raise TypeError(
@@ -218,7 +217,7 @@ def _check_scalars(name: str, dtype: dtypes.dtype, beta: float, alpha: float) ->
             raise RuntimeError(f"{name}: {label} {value} cannot be converted to {dtype.name}")
 
 
-def _scaled(x: Tensor, factor: float) -> Tensor:
+def scaled_by(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1 else x * factor
 
 
@@ -232,29 +231,29 @@ def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, beta: float = 1, alpha: float =
     dtype: all alike; for integers beta and alpha are truncated.
     Raises: RuntimeError where sizes or dtypes do not agree.
     """
-    _is_matrix("addmm", "mat1", mat1)
-    _is_matrix("addmm", "mat2", mat2)
-    _check_inner("addmm", mat1.shape, mat2.shape)
-    _check_dtypes("addmm", mat1, mat2)
+    check_matrix("addmm", "mat1", mat1)
+    check_matrix("addmm", "mat2", mat2)
+    check_inner("addmm", mat1.shape, mat2.shape)
+    check_dtypes("addmm", mat1, mat2)
     shape = (mat1.shape[0], mat2.shape[1])
-    _check_addend("addmm", x, mat2, shape)
-    _check_scalars("addmm", x.dtype, beta, alpha)
+    check_addend("addmm", x, mat2, shape)
+    check_scalars("addmm", x.dtype, beta, alpha)
     return Spec(shape, x.dtype)
 
 
 @gradient(addmm, "x")
 def _(g, beta):
-    return _scaled(g, beta)
+    return scaled_by(g, beta)
 
 
 @gradient(addmm, "mat1")
 def _(g, mat2, alpha):
-    return _scaled(matmul(g, _adjoint(mat2)), alpha)
+    return scaled_by(matmul(g, _adjoint(mat2)), alpha)
 
 
 @gradient(addmm, "mat2")
 def _(g, mat1, alpha):
-    return _scaled(matmul(_adjoint(mat1), g), alpha)
+    return scaled_by(matmul(_adjoint(mat1), g), alpha)
 
 
 @op(inplace="direct")
@@ -265,27 +264,27 @@ def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alpha: f
     dtype: all alike; for integers beta and alpha are truncated.
     Raises: RuntimeError where sizes or dtypes do not agree.
     """
-    _check_batches("baddbmm", batch1, batch2)
-    _check_dtypes("baddbmm", batch1, batch2)
+    check_batches("baddbmm", batch1, batch2)
+    check_dtypes("baddbmm", batch1, batch2)
     shape = (batch1.shape[0], batch1.shape[1], batch2.shape[2])
-    _check_addend("baddbmm", x, batch2, shape)
-    _check_scalars("baddbmm", x.dtype, beta, alpha)
+    check_addend("baddbmm", x, batch2, shape)
+    check_scalars("baddbmm", x.dtype, beta, alpha)
     return Spec(shape, x.dtype)
 
 
 @gradient(baddbmm, "x")
 def _(g, beta):
-    return _scaled(g, beta)
+    return scaled_by(g, beta)
 
 
 @gradient(baddbmm, "batch1")
 def _(g, batch2, alpha):
-    return _scaled(matmul(g, _adjoint(batch2)), alpha)
+    return scaled_by(matmul(g, _adjoint(batch2)), alpha)
 
 
 @gradient(baddbmm, "batch2")
 def _(g, batch1, alpha):
-    return _scaled(matmul(_adjoint(batch1), g), alpha)
+    return scaled_by(matmul(_adjoint(batch1), g), alpha)
 
 
 # ---- linear --------------------------------------------------------------------------------------
@@ -312,27 +311,27 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Spec:
             "linear: mat1 and mat2 shapes cannot be multiplied "
             f"({math.prod(a[:-1])}x{a[-1]} and {w[-1]}x{w[0] if len(w) == 2 else 1})"
         )
-    _check_dtypes("linear", x, weight)
+    check_dtypes("linear", x, weight)
     shape = (*a[:-1], *w[:-1])
     if bias is not None:
-        _check_addend("linear", bias, weight, shape)
+        check_addend("linear", bias, weight, shape)
     return Spec(shape, x.dtype)
 
 
 @gradient(linear, "x")
 def _(g, weight):
     # dx = g W
-    return _column(g) * _conj(weight) if weight.ndim == 1 else matmul(g, _conj(weight))
+    return column(g) * _conj(weight) if weight.ndim == 1 else matmul(g, _conj(weight))
 
 
 @gradient(linear, "weight")
 def _(g, x, weight_spec):
     # dW = g^T x over all rows as one product, transposed views of both
     if weight_spec.ndim == 1:
-        return matmul(g.reshape(-1), _conj(_rows(x)))
+        return matmul(g.reshape(-1), _conj(rows(x)))
     if x.ndim == 1:
-        return _column(g) * _conj(x)
-    return matmul(_rows(g).transpose(0, 1), _conj(_rows(x)))
+        return column(g) * _conj(x)
+    return matmul(rows(g).transpose(0, 1), _conj(rows(x)))
 
 
 @gradient(linear, "bias")
