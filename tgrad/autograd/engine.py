@@ -140,9 +140,13 @@ class _Run:
             outputs = 1 if isinstance(target, Variable) else len(target.meta)
             buffer = self.buffers.setdefault(key, [None] * outputs)
             have = buffer[index]
+            if have is not None and have.shape != g.shape:
+                # One of them is still to be summed over broadcast dims; adding would broadcast.
+                meta = _meta(target, index)
+                have, g = conform(have, meta), conform(g, meta)
             if have is None:
                 buffer[index] = g
-            elif (key, index) in self.owned and not self.create_graph and have.shape == g.shape:
+            elif (key, index) in self.owned and not self.create_graph and have is buffer[index]:
                 buffer[index] = have.add_(g) if have.dtype is g.dtype else have + g
             else:
                 buffer[index] = have + g
@@ -258,6 +262,12 @@ def check_nan(node: Node, dxs: Sequence[Any]) -> None:
                 f"Function '{node.name()}' returned nan values in its {i}th output. "
                 f"The forward call that it belongs to:\n{where}"
             )
+
+
+def _meta(target: Node | Variable, index: int) -> Meta:
+    if isinstance(target, Variable):
+        return target.array.shape, target.array.dtype, target.device
+    return target.meta[index]
 
 
 def _key(edge: Edge) -> tuple[int, int]:
