@@ -18,6 +18,7 @@ import numpy as np
 from tgrad.autograd import grad_mode
 from tgrad.autograd.graph import Edge, Meta, Node
 from tgrad.autograd.variable import Variable
+from tgrad.dtypes import FROM_NUMPY
 from tgrad.runtime import memory
 from tgrad.runtime.array import is_contiguous
 
@@ -205,7 +206,7 @@ def conform(g: Any, meta: Meta) -> Any:
     if g.array.shape != shape:
         g = g.sum_to_size(shape)
     if g.array.dtype != dtype:
-        g = g.to_dtype(dtype)
+        g = g.to_dtype(FROM_NUMPY[dtype])
     if g.device is not device:
         g = g.to(device)
     return g
