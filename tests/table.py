@@ -42,7 +42,7 @@ class Arg:
         rng = np.random.default_rng(seed)
         if self.value is not None:
             kinds = {"float": np.float64, "int": np.int64, "bool": np.bool_}
-            return np.asarray(self.value, kinds[self.kind])
+            return np.array(self.value, kinds[self.kind])
         if self.kind == "bool":
             return rng.random(self.shape) < 0.5
         if self.kind == "int":
@@ -100,6 +100,7 @@ class Row:
     dtypes: Sequence[str] = ("float32", "float16", "bfloat16")  # beside float64
     tolerance: float = 1.0  # multiplies TOLERANCE, with the reason in a comment at the row
     covers: Sequence[str] = field(default_factory=tuple)  # other registry names it exercises
+    fallback: bool = False  # on cuda it runs on the host, with a FallbackWarning
 
     def function(self) -> Callable[..., Any]:
         return resolve(tgrad, self.name)

@@ -12,8 +12,9 @@ from tgrad.dispatch import OPS
 
 ROWS = all_rows()
 DEVICES = ("cpu", "cuda")
+FALLBACK = pytest.mark.filterwarnings("ignore::tgrad.FallbackWarning")
 CASES = [
-    pytest.param(row, sample, id=f"{row.name}-{k}")
+    pytest.param(row, sample, id=f"{row.name}-{k}", marks=FALLBACK if row.fallback else ())
     for row in ROWS
     for k, sample in enumerate(row.samples)
 ]
@@ -43,7 +44,9 @@ def test_keeps_its_accuracy_in_smaller_dtypes(row: Row, sample: Sample, device: 
     for dtype in row.dtypes:
         made = tensors(row, sample, device, dtype)
         # The exact answer for the rounded inputs.
-        exact = Sample(*_map(made, lambda x: x.cpu().double() if x.is_floating_point() else x.cpu()))
+        exact = Sample(
+            *_map(made, lambda x: x.cpu().double() if x.is_floating_point() else x.cpu())
+        )
         y, want = call(row, made), call(row, exact)
         assert_close(y, want, dtype, row.tolerance, f"{row.name} {dtype} on {device}")
         kept = [a.dtype for a in outputs(call(row, tensors(row, sample, "cpu", dtype)))]
@@ -123,7 +126,9 @@ def check_gradients(row: Row, sample: Sample, device: str, order: int):
         direction = np.random.default_rng(7 + k).standard_normal(x.shape)
         got = 0.0 if g is None else float((table.to_numpy(g) * direction).sum())
         want = numeric(row, sample, order, k, direction)
-        assert got == pytest.approx(want, rel=1e-5, abs=1e-6), f"{row.name}: leaf {k}, order {order}"
+        assert got == pytest.approx(want, rel=1e-5, abs=1e-6), (
+            f"{row.name}: leaf {k}, order {order}"
+        )
 
 
 @cases
@@ -143,7 +148,9 @@ def test_second_gradient_matches_finite_differences(row: Row, sample: Sample, de
 
 
 def test_every_public_op_has_a_row():
-    covered = {row.name.rpartition(".")[2] for row in ROWS} | {c for row in ROWS for c in row.covers}
+    covered = {row.name.rpartition(".")[2] for row in ROWS} | {
+        c for row in ROWS for c in row.covers
+    }
     absent = sorted(e.name for e in OPS.values() if e.spaces and e.name not in covered)
     assert not absent
 

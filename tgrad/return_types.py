@@ -56,3 +56,8 @@ class cummin(_Selected):
 class aminmax(NamedTuple):
     min: Tensor
     max: Tensor
+
+
+class slogdet(NamedTuple):
+    sign: Tensor
+    logabsdet: Tensor

@@ -9,9 +9,11 @@ from tgrad.ops.creation import *
 from tgrad.ops.einsum import *
 from tgrad.ops.extrema import *
 from tgrad.ops.index import *
+from tgrad.ops.linalg import *
 from tgrad.ops.mask import *
 from tgrad.ops.maths import *
 from tgrad.ops.matmul import *
+from tgrad.ops.matrix_norm import *
 from tgrad.ops.norms import *
 from tgrad.ops.optim import *
 from tgrad.ops.pointwise import *
