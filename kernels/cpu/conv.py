@@ -1,4 +1,4 @@
-"""Convolutions in NumPy: plain GEMM for 1x1, im2col with channels last for the rest.
+"""Convolutions in NumPy: Winograd for 3x3, plain GEMM for 1x1, im2col for the rest.
 
 Every forward and input-gradient convolution is one *correlation*, a gather
 ``y[n,k,p,q] = sum over c,r,s of x[n, c, p*stride + offset + r*step, ...] w[g,k,c,r,s]`` with x zero
@@ -13,11 +13,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tgrad.dispatch import kernel
+from tgrad.kernels.cpu import winograd
+from tgrad.kernels.cpu.frame import Frame, Window
 from tgrad.kernels.windows import taps, valid_range
 from tgrad.runtime import memory
 
 Pair = tuple[int, ...]  # (height, width)
-COLUMNS = 4 << 20  # bytes of im2col matrix made at a time: larger ones leave the cache
+COLUMNS = 3 << 20  # bytes of im2col matrix made at a time: larger ones leave the cache
 
 
 @kernel("_conv2d", "cpu")
@@ -81,6 +83,8 @@ def correlate(
         by_taps(y, x, w, b, stride, offset, step)
     elif (r, s, groups, stride, offset) == (1, 1, 1, (1, 1), (0, 0)) and x.shape[2:] == y.shape[2:]:
         pointwise(y, x, w[0, :, :, 0, 0], b)
+    elif winograd.pays(y, w, stride, step):
+        winograd.correlate(y, x, w[0], b, offset)
     else:
         by_columns(y, x, w, b, stride, offset, step)
 
@@ -110,67 +114,57 @@ def fill(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 # ---- im2col --------------------------------------------------------------------------------------
 
 
-class Window:
-    """Where a correlation reads along one axis: ``low`` .. ``low + span`` holds every tap."""
+class Columns:
+    """The im2col matrix of some images at a time, in buffers that stay in the cache.
 
-    def __init__(self, size: int, limit: int, taps: int, stride: int, offset: int, step: int):
-        self.low, self.stride, self.step = offset, stride, step
-        self.span = (size - 1) * stride + (taps - 1) * step + 1
-        first, last = max(self.low, 0), min(self.low + self.span, limit)
-        last = max(first, last)
-        self.inside = slice(first - self.low, last - self.low)  # of the padded axis
-        self.source = slice(first, last)  # of x's axis
+    (G, N * P * Q, R * S * C / G), channels innermost.
+    """
 
+    def __init__(self, x, size: Pair, kernel: Pair, stride: Pair, offset: Pair, step: Pair, groups):
+        self.size, self.kernel, self.stride, self.step, self.groups = (
+            size,
+            kernel,
+            stride,
+            step,
+            groups,
+        )
+        span = [(size[i] - 1) * stride[i] + (kernel[i] - 1) * step[i] + 1 for i in (0, 1)]
+        rows, cols = (Window(offset[i], span[i], x.shape[2 + i]) for i in (0, 1))
+        each = math.prod(size) * math.prod(kernel) * x.shape[1]
+        self.images = max(1, min(len(x), COLUMNS // (each * x.itemsize)))
+        self.frame = Frame(self.images, x, rows, cols)
+        self.plain = (*kernel, groups, *stride) == (1, 1, 1, 1, 1)
+        self.buffer = memory.empty((0 if self.plain else self.images * each,), x.dtype)
 
-def padded(x: np.ndarray, rows: Window, cols: Window) -> np.ndarray:
-    """x with channels last and zeros around, (N, rows, cols, C)."""
-    n, c = x.shape[:2]
-    out = memory.empty((n, rows.span, cols.span, c), x.dtype)
-    out[:, : rows.inside.start] = 0
-    out[:, rows.inside.stop :] = 0
-    out[:, rows.inside, : cols.inside.start] = 0
-    out[:, rows.inside, cols.inside.stop :] = 0
-    out[:, rows.inside, cols.inside] = x[:, :, rows.source, cols.source].transpose(0, 2, 3, 1)
-    return out
-
-
-def columns(x: np.ndarray, size: Pair, kernel: Pair, rows: Window, cols: Window, groups: int):
-    """The im2col matrix of padded images: (G, N * P * Q, R * S * C / G), channels innermost."""
-    n, c = x.shape[0], x.shape[3]
-    (p, q), (r, s) = size, kernel
-    each = c // groups
-    a, h, v, e = x.strides
-    windows = as_strided(
-        x,
-        (groups, n, p, q, r, s, each),
-        (e * each, a, h * rows.stride, v * cols.stride, h * rows.step, v * cols.step, e),
-    )
-    if (r, s, groups) == (1, 1, 1) and rows.stride == cols.stride == 1:
-        return x.reshape(1, n * p * q, c)
-    out = memory.empty(windows.shape, x.dtype)
-    out[...] = windows
-    return out.reshape(groups, n * p * q, r * s * each)
-
-
-def images_at_once(x: np.ndarray, size: Pair, kernel: Pair) -> int:
-    each = math.prod(size) * math.prod(kernel) * x.shape[1] * x.itemsize
-    return max(1, min(x.shape[0], COLUMNS // max(each, 1)))
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """The matrix of images x; overwritten by the next call."""
+        images = self.frame.fill(x)
+        n, c = len(x), x.shape[1]
+        if self.plain:
+            return images.reshape(1, -1, c)
+        a, h, v, e = images.strides
+        (r, s), each = self.kernel, c // self.groups
+        shape = (self.groups, n, *self.size, r, s, each)
+        windows = as_strided(images, shape, (
+            e * each, a, h * self.stride[0], v * self.stride[1], h * self.step[0], v * self.step[1],
+            e))  # fmt: skip
+        out = self.buffer[: math.prod(shape)].reshape(shape)
+        out[...] = windows
+        return out.reshape(self.groups, -1, r * s * each)
 
 
 def by_columns(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
     """y = im2col(x) @ w, some images at a time."""
     groups, each, _, r, s = w.shape
     size = y.shape[2:]
-    rows = Window(size[0], x.shape[2], r, stride[0], offset[0], step[0])
-    cols = Window(size[1], x.shape[3], s, stride[1], offset[1], step[1])
+    columns = Columns(x, size, (r, s), stride, offset, step, groups)
     matrix = np.ascontiguousarray(w.transpose(0, 3, 4, 2, 1)).reshape(groups, -1, each)
-    chunk = images_at_once(x, size, (r, s))
-    for i in range(0, len(x), chunk):
-        images = padded(x[i : i + chunk], rows, cols)
-        n = len(images)
-        found = columns(images, size, (r, s), rows, cols, groups)
-        out = memory.empty((groups, n * math.prod(size), each), x.dtype)
-        np.matmul(found, matrix, out=out)
+    buffer = memory.empty((columns.images * math.prod(size) * groups * each,), x.dtype)
+    for i in range(0, len(x), columns.images):
+        part = columns.of(x[i : i + columns.images])
+        n = part.shape[1] // math.prod(size)
+        out = buffer[: part.shape[1] * groups * each].reshape(groups, -1, each)
+        np.matmul(part, matrix, out=out)
         if b is not None:
             out += b.reshape(groups, 1, each)
         whole = out.reshape(groups, n, *size, each).transpose(1, 0, 4, 2, 3)
@@ -226,23 +220,19 @@ def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
 
 
 def weight_by_columns(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
-    """dw = im2col(x)^T @ g over all pixels, some images at a time, in image order."""
-    (k, channels, r, s), size = dw.shape, g.shape[2:]
+    """dw = g @ im2col(x) over all pixels, some images at a time, in image order."""
+    k, channels, r, s = dw.shape
     each = k // groups
-    rows = Window(size[0], x.shape[2], r, stride[0], offset[0], step[0])
-    cols = Window(size[1], x.shape[3], s, stride[1], offset[1], step[1])
-    chunk = images_at_once(x, size, (r, s))
-    total = np.zeros((groups, r * s * channels, each), x.dtype)
-    part = np.empty_like(total)
-    for i in range(0, len(x), chunk):
-        images = padded(x[i : i + chunk], rows, cols)
-        found = columns(images, size, (r, s), rows, cols, groups)
-        some = g[i : i + chunk].reshape(len(images), groups, each, *size).transpose(1, 0, 3, 4, 2)
-        gradients = memory.empty(some.shape, x.dtype)
-        gradients[...] = some
-        np.matmul(found.transpose(0, 2, 1), gradients.reshape(groups, -1, each), out=part)
-        total += part
-    dw[...] = total.reshape(groups, r, s, channels, each).transpose(0, 4, 3, 1, 2).reshape(dw.shape)
+    columns = Columns(x, g.shape[2:], (r, s), stride, offset, step, groups)
+    total = np.zeros((groups, each, r * s * channels), x.dtype)
+    term = np.empty_like(total)
+    for i in range(0, len(x), columns.images):
+        part = columns.of(x[i : i + columns.images])
+        some = g[i : i + columns.images]
+        some = some.reshape(len(some), groups, each, -1).transpose(1, 2, 0, 3)
+        np.matmul(some.reshape(groups, each, -1), part, out=term)
+        total += term
+    dw[...] = total.reshape(groups, each, r, s, channels).transpose(0, 1, 4, 2, 3).reshape(dw.shape)
 
 
 def weight_by_taps(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:

@@ -6,12 +6,15 @@ maximum, the tap that gave it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.windows import Axis, pooling_axis, valid_range
 from tgrad.runtime import memory
 
+CHUNK = 1 << 17  # elements of images at a time: what a maximum keeps beside them stays in L2
 WIDE = 160  # pixels; above, adding shifted columns beats a GEMM that multiplies mostly by 0
 
 
@@ -55,26 +58,58 @@ def along(i: int, index) -> tuple:
     return (..., index, slice(None)) if i == 0 else (..., index)
 
 
+def pieces(shape: tuple[int, ...], pixels: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of (N, C) that hold about CHUNK elements of images of so many ``pixels``."""
+    n, c = shape[:2]
+    channels = max(1, min(c, CHUNK // max(pixels, 1)))
+    images = max(1, CHUNK // max(pixels * c, 1)) if channels == c else 1
+    for i in range(0, n, images):
+        for j in range(0, c, channels):
+            yield slice(i, i + images), slice(j, j + channels)
+
+
 @kernel("_max_pool2d", "cpu")
 def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, coded):
     if y.size == 0:
         return
     at = Geometry(size, x.shape[2:], kernel, stride, padding, dilation, adaptive)
-    values = widened(x)
     with np.errstate(all="ignore"):
-        across, taps = running_maximum(at, 1, values, None, code.dtype if coded else None)
-        best, taps = running_maximum(at, 0, across, taps, code.dtype if coded else None)
-    empty = [[p for p, n in enumerate(axis.length) if n == 0] for axis in at.axes]
+        for piece in pieces(x.shape, x.shape[2] * x.shape[3]):
+            maxima(at, y[piece], code[piece] if coded else None, widened(x[piece]))
+
+
+def maxima(at: Geometry, y: np.ndarray, code: np.ndarray | None, x: np.ndarray) -> None:
+    """Fill y, and code where it is given, for a few images."""
+    dtype = None if code is None else code.dtype
+    across, taps = running_maximum(at, 1, x, None, dtype)
+    best, taps = running_maximum(at, 0, across, taps, dtype)
     for i in (0, 1):
-        if empty[i]:  # dilated over the image: no pixel at all
-            best[along(i, empty[i])] = (
-                -np.inf if best.dtype.kind == "f" else np.iinfo(best.dtype).min
-            )
+        empty = [p for p, n in enumerate(at.axes[i].length) if n == 0]
+        if empty:  # dilated over the image: no pixel at all
+            lowest = -np.inf if best.dtype.kind == "f" else np.iinfo(best.dtype).min
+            best[along(i, empty)] = lowest
     y[...] = best
-    if coded and taps is not None:
+    if code is not None and taps is not None:
         code[...] = taps
         if best.dtype.kind == "f" and np.isnan(best).any():
-            mark_nans(code, np.isnan(values), at)
+            mark_nans(code, np.isnan(x), at)
+
+
+def first_pixels(at: Geometry, i: int, x: np.ndarray) -> np.ndarray:
+    """The element of the first tap inside the image of each window along axis i, copied."""
+    axis = at.axes[i]
+    limit = x.shape[2 + i] - 1
+    if at.adaptive:
+        return x[along(i, axis.source)]
+    cut = sum(f > 0 for f in axis.first)  # windows that begin in the padding
+    best = np.empty((*x.shape[: 2 + i], len(axis.source), *x.shape[3 + i :]), x.dtype)
+    step = at.stride[i]
+    start = cut * step + at.offset[i]
+    stop = start + (len(axis.source) - cut) * step - step + 1
+    best[along(i, slice(cut, None))] = x[along(i, slice(start, max(stop, start), step))]
+    for p in range(cut):
+        best[along(i, p)] = x[along(i, min(axis.source[p], limit))]
+    return best
 
 
 def running_maximum(at: Geometry, i: int, x: np.ndarray, codes: np.ndarray | None, dtype):
@@ -87,28 +122,24 @@ def running_maximum(at: Geometry, i: int, x: np.ndarray, codes: np.ndarray | Non
     alone = at.kernel[i] == at.stride[i] == 1 and not at.adaptive and at.offset[i] == 0
     if alone and (codes is not None or dtype is None):
         return x, codes
-    limit = x.shape[2 + i] - 1
-    first = [min(s, limit) for s in axis.source]
-    best = x[along(i, first)]
+    best = first_pixels(at, i, x)
     taps = None
     if dtype is not None:
         start = np.array(axis.first, dtype) * dtype.type(scale)
         start = start[:, None] if i == 0 else start
-        taps = np.broadcast_to(start, best.shape).copy() if codes is None else (
-            codes[along(i, first)] + start
-        )  # fmt: skip
-    for tap in range(at.kernel[i]):
+        taps = np.empty(best.shape, dtype)
+        np.add(start, 0 if codes is None else first_pixels(at, i, codes), out=taps)
+    for tap in range(1, at.kernel[i]):  # tap 0 comes first wherever it is inside
         windows, pixels = at.parts(i, tap)
         new = np.ascontiguousarray(x[along(i, pixels)])
         if new.size == 0:
             continue
         old = best[along(i, windows)]
         if taps is not None and dtype is not None:
-            better = (new > old).astype(dtype)
-            if codes is None:
-                better *= dtype.type(tap * scale)
-            else:
-                better *= codes[along(i, pixels)] + dtype.type(tap * scale)
+            better = np.greater(new, old).view(np.uint8)
+            better = better if dtype == np.uint8 else better.astype(dtype)
+            number = dtype.type(tap * scale)
+            better *= number if codes is None else codes[along(i, pixels)] + number
             kept = taps[along(i, windows)]
             taps[along(i, windows)] = np.maximum(kept, better, out=better)
         best[along(i, windows)] = np.maximum(old, new, out=old)  # `new` may be the input itself
@@ -131,34 +162,42 @@ def mark_nans(code: np.ndarray, nan: np.ndarray, at: Geometry) -> None:
 
 @kernel("max_pool2d_backward", "cpu")
 def max_pool2d_backward(dx, g, code, size, kernel, stride, padding, dilation, adaptive):
-    dx[...] = 0
     if g.size == 0:
+        dx[...] = 0
         return
     at = Geometry(g.shape[2:], size, kernel, stride, padding, dilation, adaptive)
-    apart = not adaptive and all(d * (k - 1) < s for k, s, d in zip(kernel, stride, dilation))  # noqa: B905
-    total = dx if dx.dtype.itemsize >= 4 or apart else np.zeros(dx.shape, np.float32)
-    if adaptive:  # windows may begin at the same pixel
-        flat = np.zeros((g.shape[0] * g.shape[1], size[0] * size[1]), total.dtype)
-        index = winners(code, at).reshape(len(flat), -1)
-        np.add.at(flat, (np.arange(len(flat))[:, None], index), g.reshape(index.shape))
-        dx[...] = flat.reshape(dx.shape)
-        return
-    term = memory.empty(g.shape, total.dtype)
-    for r in range(kernel[0]):
+    for piece in pieces(dx.shape, size[0] * size[1]):
+        total = np.zeros(dx[piece].shape, widened(g[:0]).dtype)
+        spread = scatter if adaptive else spread_by_taps
+        spread(total, np.ascontiguousarray(widened(g[piece])), code[piece], at)
+        dx[piece] = total
+
+
+def scatter(total: np.ndarray, g: np.ndarray, code: np.ndarray, at: Geometry) -> None:
+    """Add g to its winners one by one: adaptive windows may begin at the same pixel."""
+    flat = total.reshape(-1, total.shape[2] * total.shape[3])
+    index = winners(code, at).reshape(len(flat), -1)
+    np.add.at(flat, (np.arange(len(flat))[:, None], index), g.reshape(index.shape))
+
+
+def spread_by_taps(total: np.ndarray, g: np.ndarray, code: np.ndarray, at: Geometry) -> None:
+    """Add g to its winners, all those of one tap at a time."""
+    word = np.dtype(f"i{g.dtype.itemsize}")
+    apart = all(d * (k - 1) < s for k, s, d in zip(at.kernel, at.stride, at.dilation))  # noqa: B905
+    for r in range(at.kernel[0]):
         rows, h = at.parts(0, r)
-        for s in range(kernel[1]):
+        for s in range(at.kernel[1]):
             columns, v = at.parts(1, s)
-            won = code == code.dtype.type(r * kernel[1] + s)
+            inside = (..., rows, columns)
+            into = total[..., h, v]
+            won = code[inside] == code.dtype.type(r * at.kernel[1] + s)
+            # g or +0 by its bits: all ones where won, and no multiplication of an infinity by 0
+            bits = np.negative(won.view(np.int8)).astype(word)
+            bits &= g[inside].view(word)
             if apart:  # each pixel is in one window at most
-                into = total[along(0, h)][along(1, v)]
-                inside = (..., rows, columns)
-                np.copyto(into, g[inside], where=won[inside])
-                continue
-            term[...] = 0
-            np.copyto(term, g, where=won)
-            total[along(0, h)][along(1, v)] += term[..., rows, columns]
-    if total is not dx:
-        dx[...] = total
+                into[...] = bits.view(g.dtype)
+            else:
+                into += bits.view(g.dtype)
 
 
 def winners(code: np.ndarray, at: Geometry) -> np.ndarray:

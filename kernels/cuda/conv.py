@@ -252,10 +252,20 @@ def blocks(x: CudaArray, filters: int) -> tuple[int, int, int, int]:
         return 16, 64, 32, 4
     rows = max(16, min(128, triton.next_power_of_2(filters)))
     if x.dtype.itemsize == 2:
-        return rows, 128, 64, 8 if rows == 128 else 4
+        return rows, 128, 64, 8 if rows >= 64 else 4
     if x.dtype.itemsize == 8:
         return min(rows, 32), 64, 16, 4
     return min(rows, 64), 128 if rows < 64 else 64, 32, 4  # float32 outside tensor cores
+
+
+def weight_blocks(x: CudaArray, filters: int) -> tuple[int, int, int, int]:
+    """(filters, (c, r, s), reduction) of a tile, and warps: the largest without register spills."""
+    if cuda.is_emulated():
+        return 16, 64, 32, 4
+    rows = max(16, min(128, triton.next_power_of_2(filters)))
+    if x.dtype.itemsize == 2:
+        return (rows, 128, 32, 8) if rows >= 64 else (rows, 64, 32, 4)
+    return (min(rows, 32), 32, 16, 4) if x.dtype.itemsize == 8 else (min(rows, 64), 64, 16, 4)
 
 
 def is_channels_last(x: CudaArray, channels: int) -> bool:
@@ -345,7 +355,7 @@ def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
     if groups > 1 and channels * filters <= 16:
         weight_by_taps(dw, g, x, geometry, groups)
         return
-    block_f, block_c, block_p, warps = blocks(x, filters)
+    block_f, block_c, block_p, warps = weight_blocks(x, filters)
     tiles = triton.cdiv(filters, block_f) * triton.cdiv(channels * r * s, block_c) * groups
     wanted = 4 if cuda.is_emulated() else PROGRAMS
     steps = triton.cdiv(max(n * p * q, 1), block_p)

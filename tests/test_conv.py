@@ -1,0 +1,174 @@
+"""Convolution and pooling: what their table rows do not say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tgrad
+from tests.rows.conv import conv2d as reference
+from tgrad.dispatch import wrap
+from tgrad.kernels.cpu import conv, winograd
+from tgrad.nn import functional as F
+
+on_devices = pytest.mark.parametrize("device", ("cpu", "cuda"))
+
+
+def random(*shape: int, seed: int = 0, dtype=np.float32) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def tensor(a: np.ndarray, device: str = "cpu") -> tgrad.Tensor:
+    return tgrad.from_numpy(a).to(device)
+
+
+def error(got: np.ndarray, want: np.ndarray) -> float:
+    return float(np.abs(got - want).max() / np.abs(want).max())
+
+
+def by_winograd(x: np.ndarray, w: np.ndarray, b: np.ndarray, pad: int, tile: int) -> np.ndarray:
+    size = x.shape[2] + 2 * pad - 2, x.shape[3] + 2 * pad - 2
+    y = np.empty((len(x), len(w), *size), x.dtype)
+    winograd.correlate(y, x, w, b, (-pad, -pad), tile)
+    return y
+
+
+@pytest.mark.parametrize("pad", (0, 1, 3))
+@pytest.mark.parametrize("tile, bound", ((2, 1e-6), (4, 3e-5)))
+def test_winograd_agrees_with_direct_sums(tile: int, bound: float, pad: int):
+    x, w, b = random(3, 5, 9, 7), random(4, 5, 3, 3, seed=1), random(4, seed=2)
+    want = reference(x.astype(np.float64), w.astype(np.float64), b, padding=pad)
+    assert error(by_winograd(x, w, b, pad, tile), want) < bound
+
+
+def test_winograd_in_several_chunks_gives_the_same_bits(monkeypatch):
+    x, w, b = random(5, 4, 8, 8), random(4, 4, 3, 3, seed=1), random(4, seed=2)
+    whole = by_winograd(x, w, b, 1, 2)
+    monkeypatch.setattr(winograd, "CHUNK", 2 * 16 * 16 * 4)
+    np.testing.assert_allclose(by_winograd(x, w, b, 1, 2), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_large_3x3_convolutions_take_winograd_and_stay_exact():
+    x, w, b = random(2, 32, 9, 8), random(32, 32, 3, 3, seed=1), random(32, seed=2)
+    xs, ws, bs = (tensor(a).requires_grad_() for a in (x, w, b))
+    y = tgrad.conv2d(xs, ws, bs, padding=1)
+    assert winograd.pays(y.numpy(force=True), w[None], (1, 1), (1, 1))
+    want = reference(x.astype(np.float64), w.astype(np.float64), b, padding=1)
+    assert error(y.numpy(force=True), want) < 1e-6
+    wide = [tensor(a.astype(np.float64)).requires_grad_() for a in (x, w, b)]
+    g = random(*y.shape, seed=3)
+    found = tgrad.autograd.grad(y, [xs, ws, bs], tensor(g))
+    exact = tgrad.autograd.grad(tgrad.conv2d(*wide, padding=1), wide, tensor(g.astype(np.float64)))
+    for a, e in zip(found, exact, strict=True):
+        assert error(a.numpy(), e.numpy()) < 1e-6
+
+
+def test_im2col_in_several_chunks_gives_the_same_result(monkeypatch):
+    x, w, g = random(5, 3, 6, 6), random(4, 3, 3, 3, seed=1), random(5, 4, 3, 3, seed=2)
+
+    def run():
+        xs, ws = tensor(x).requires_grad_(), tensor(w).requires_grad_()
+        y = tgrad.conv2d(xs, ws, stride=2, padding=1)
+        return [y.detach(), *tgrad.autograd.grad(y, [xs, ws], tensor(g))]
+
+    whole = run()
+    monkeypatch.setattr(conv, "COLUMNS", 2 * 9 * 27 * 4)
+    for a, e in zip(run(), whole, strict=True):
+        np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_channels_a_power_of_two_apart_are_read_right():
+    x, w = random(2, 16, 16, 32), random(3, 16, 3, 2, seed=1)
+    y = tgrad.conv2d(tensor(x), tensor(w), padding=1)
+    assert error(y.numpy(), reference(x.astype(np.float64), w, padding=1)) < 1e-6
+
+
+def channels_last(a: np.ndarray, device: str) -> tgrad.Tensor:
+    """(N, C, H, W) over memory in the order (N, H, W, C)."""
+    moved = tensor(np.ascontiguousarray(a.transpose(0, 2, 3, 1)), device)
+    return wrap(moved.array.transpose(0, 3, 1, 2), moved.device)
+
+
+@on_devices
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
+def test_channels_last_inputs_give_the_same_answer(device: str, dtype: str):
+    x, w = random(2, 17, 5, 6), random(18, 17, 3, 3, seed=1)
+    element = getattr(tgrad, dtype)
+    xs = channels_last(x, device).to(element)
+    if xs.array.strides[1] != xs.array.itemsize:  # a conversion makes it contiguous again
+        moved = xs.permute(0, 2, 3, 1).contiguous()
+        xs = wrap(moved.array.transpose(0, 3, 1, 2), moved.device)
+    xs.requires_grad_()
+    ws = tensor(w, device).to(element).requires_grad_()
+    y = tgrad.conv2d(xs, ws, padding=1, stride=(1, 2))
+    g = channels_last(random(*y.shape, seed=2), device).to(element)
+    found = [y.detach(), *tgrad.autograd.grad(y, [xs, ws], g)]
+    wide = [a.detach().cpu().double().contiguous().requires_grad_() for a in (xs, ws)]
+    exact_y = tgrad.conv2d(*wide, padding=1, stride=(1, 2))
+    exact = [exact_y.detach(), *tgrad.autograd.grad(exact_y, wide, g.cpu().double())]
+    bound = 1e-6 if dtype == "float32" else 2e-2
+    for a, e in zip(found, exact, strict=True):
+        assert a.dtype is element
+        assert error(a.cpu().double().numpy(), e.numpy()) < bound
+
+
+@on_devices
+def test_a_transposed_convolution_is_the_gradient_of_a_convolution(device: str):
+    x, w = tensor(random(1, 3, 7, 8), device), tensor(random(4, 3, 3, 2, seed=1), device)
+    x.requires_grad_()
+    y = tgrad.conv2d(x, w, stride=(2, 3), padding=1)
+    g = tensor(random(*y.shape, seed=2), device)
+    (dx,) = tgrad.autograd.grad(y, [x], g)
+    back = tgrad.conv_transpose2d(g, w, stride=(2, 3), padding=1, output_padding=(0, 2))
+    np.testing.assert_array_equal(back.cpu().numpy(), dx.cpu().numpy())
+
+
+@on_devices
+def test_an_infinity_stays_in_the_windows_that_hold_it(device: str):
+    x = random(1, 1, 6, 6)
+    x[0, 0, 0, 0], x[0, 0, 5, 5] = np.inf, np.nan
+    y = F.avg_pool2d(tensor(x, device), 2).cpu().numpy()[0, 0]
+    assert y[0, 0] == np.inf and np.isnan(y[2, 2])
+    assert np.isfinite(y).sum() == 7
+    z = tgrad.conv2d(tensor(x, device), tensor(random(1, 1, 2, 2), device), stride=2)
+    assert np.isfinite(z.cpu().numpy()).sum() == 7
+
+
+@on_devices
+def test_the_last_nan_of_a_window_wins(device: str):
+    x = np.array([[[1.0, np.nan, 3, 0], [np.nan, 2, 5, 0]]])
+    y, index = F.max_pool2d(tensor(x, device), 2, return_indices=True)
+    np.testing.assert_array_equal(y.cpu().numpy(), [[[np.nan, 5]]])
+    np.testing.assert_array_equal(index.cpu().numpy(), [[[4, 6]]])
+
+
+@on_devices
+def test_windows_without_a_finite_element_give_minus_infinity(device: str):
+    x = tensor(np.full((1, 3, 3), -np.inf), device)
+    y, index = F.max_pool2d(x, 2, 1, 1, return_indices=True)
+    assert (y.cpu().numpy() == -np.inf).all()
+    assert index.cpu().numpy()[0, 0].tolist() == [0, 0, 1, 2]
+
+
+@on_devices
+def test_max_pool_takes_integers(device: str):
+    x = np.arange(16).reshape(1, 4, 4) - 20
+    y = tgrad.max_pool2d(tensor(x, device), 3, 2, 1)
+    assert y.dtype is tgrad.int64
+    np.testing.assert_array_equal(y.cpu().numpy(), [[[-15, -13], [-7, -5]]])
+
+
+def test_inputs_are_left_unchanged():
+    x = random(2, 3, 6, 6)
+    before = x.copy()
+    F.max_pool2d(tensor(x), 3, 1, 1)
+    F.avg_pool2d(tensor(x), 3, 1, 1)
+    tgrad.conv2d(tensor(x), tensor(random(2, 3, 3, 3)))
+    np.testing.assert_array_equal(x, before)
+
+
+def test_pooling_without_gradient_makes_no_codes():
+    x = tensor(random(1, 2, 4, 4))
+    with tgrad.no_grad():
+        assert F.max_pool2d(x.requires_grad_(), 2).grad_fn is None
+    assert F.max_pool2d(x, 2).grad_fn is not None
