@@ -223,7 +223,8 @@ def check_inplace(name: str, x: Any) -> None:
         raise RuntimeError(
             "Inplace update to inference tensor outside InferenceMode is not allowed."
         )
-    if any(s == 0 and n > 1 for s, n in zip(x.array.strides, x.array.shape, strict=True)):
+    a = x.array
+    if a.size and any(s == 0 and n > 1 for s, n in zip(a.strides, a.shape, strict=True)):
         raise RuntimeError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers "
             "to a single memory location. Please clone() the tensor before performing the "

@@ -76,6 +76,7 @@ class Pointwise(Op):
         result: str,
         accepts: str,
         prepare: Callable[..., tuple] | None,
+        refuses_bool: bool,
     ):
         super().__init__(expression, "pointwise", spaces)
         parameters = self.signature.parameters.values()
@@ -85,7 +86,7 @@ class Pointwise(Op):
         ]
         self.params = [i for i in range(self.arity) if i not in self.tensors]
         self.result, self.accepts = result, _categories(accepts)
-        self.prepare = prepare
+        self.prepare, self.refuses_bool = prepare, refuses_bool
         self.inplace = "pointwise"
         self.small: Callable[..., np.ndarray] | None = None
         self.launchers: dict[str, Callable] = {}
@@ -130,10 +131,12 @@ def pointwise(
     accepts: str = "bool int float complex",
     spaces: Sequence[str] | None = None,
     prepare: Callable[..., tuple] | None = None,
+    refuses_bool: bool = False,
 ) -> Any:
     """Declare the op that applies ``expression`` to each element; inputs broadcast and promote.
 
-    ``accepts`` lists the categories that the common dtype may have. Every pointwise op has an
+    ``accepts`` lists the categories that the common dtype may have; ``refuses_bool`` raises where
+    any input is bool. Every pointwise op has an
     in-place form and ``out=``. One named ``*_backward`` is differentiated through its expression.
     ``prepare(*args, **kwargs)`` returns the expression's arguments where the public op takes more
     (``alpha=``), or an :class:`Instead`; it is skipped when a call gives just the expression's
@@ -142,7 +145,7 @@ def pointwise(
 
     def declare(expression: Callable) -> Callable:
         name = expression.__name__
-        entry = Pointwise(expression, spaces_of(name, spaces), result, accepts, prepare)
+        entry = Pointwise(expression, spaces_of(name, spaces), result, accepts, prepare, refuses_bool)
         register(entry)
         if name.endswith("_backward"):
             derive_gradient(entry)
@@ -330,6 +333,10 @@ def plan(entry: Pointwise, args: tuple) -> Plan:
             )
     if where is None:
         raise TypeError(f"{entry.name}(): expected at least one Tensor")
+    if entry.refuses_bool and dtypes.bool_ in (*dims, *zeros, *scalars):
+        raise RuntimeError(
+            f"{entry.name}: a bool tensor is not supported; to invert a mask use ~ or logical_not()"
+        )
     p = Plan()
     common = dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
     if common.category not in entry.accepts:
@@ -358,14 +365,9 @@ def operand(entry: Pointwise, i: int, a: Any, compute: dtypes.dtype, where: devi
         if a.device is where:
             return a.array
         a = a.array.item()  # pyright: ignore[reportAttributeAccessIssue]
-    if compute.category == dtypes.INT and not isinstance(a, float):
-        info = np.iinfo(compute.numpy)
-        if not info.min <= int(a) <= info.max:
-            raise RuntimeError(
-                f"{entry.name}: value {a} cannot be converted to type {compute.name} without "
-                "overflow"
-            )
-    if i in entry.params and compute.category < dtypes.FLOAT:
+    if compute.category == dtypes.INT:  # wraps, as a tensor's elements do
+        return dtypes.Scalar(int(np.asarray(int(a)).astype(compute.numpy)), compute)
+    if i in entry.params and compute.category < dtypes.FLOAT and a != a // 1:
         return dtypes.Scalar(a, dtypes.scalar_dtype(a))
     kind = (bool, int, float, complex)[compute.category]
     return dtypes.Scalar(kind(a), compute)

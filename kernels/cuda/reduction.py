@@ -26,8 +26,12 @@ def multiply(a, b):
 
 
 @triton.jit
-def lifted(x, p, F: tl.constexpr, ACC: tl.constexpr):
+def lifted(x, p, F: tl.constexpr, ABS: tl.constexpr, ACC: tl.constexpr):
     """What function F accumulates of an element."""
+    if ABS:
+        if x.dtype.primitive_bitwidth < 32:
+            x = x.to(tl.float32)
+        x = tl.abs(x)
     if F == "max":
         v = order_key(x, False)
     elif F == "min":
@@ -38,8 +42,6 @@ def lifted(x, p, F: tl.constexpr, ACC: tl.constexpr):
         v = x.to(ACC)
         if F == "nansum":
             v = tl.where(v == v, v, 0)
-        elif F == "sum_abs":
-            v = tl.abs(v)
         elif F == "sum_square":
             v = v * v
         elif F == "sum_power":  # |x|^p; 0^p is 0, or inf for p < 0
@@ -79,9 +81,10 @@ def finished(total, n, p, F: tl.constexpr, POST: tl.constexpr, T: tl.constexpr):
 def reduce_kernel(
     y_ptr, x_ptr, rows, length, chunk, n, p, q,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
-    F: tl.constexpr, POST: tl.constexpr, ACC: tl.constexpr, FIRST: tl.constexpr, LAST: tl.constexpr,
-    K_COUNT: tl.constexpr, K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    F: tl.constexpr, ABS: tl.constexpr, POST: tl.constexpr, ACC: tl.constexpr,
+    FIRST: tl.constexpr, LAST: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y[s, k] = F over the s-th chunk of x[k, :]; BLOCK_K rows a program, x read once.
 
@@ -106,7 +109,7 @@ def reduce_kernel(
         mask = mask_k[:, None] & (offs_r < stop)[None, :]
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
         if FIRST:
-            v = lifted(x, p, F, ACC)
+            v = lifted(x, p, F, ABS, ACC)
         else:
             v = x
         v = tl.where(mask, v, nothing)
@@ -147,9 +150,15 @@ def accumulator(function: str, x: np.dtype, y: np.dtype) -> tuple[str, np.dtype]
 
 
 def reduce(
-    y: CudaArray, x: CudaArray, dim: tuple[int, ...], function: str, post: str = "", p: float = 1.0
+    y: CudaArray,
+    x: CudaArray,
+    dim: tuple[int, ...],
+    function: str,
+    post: str = "",
+    p: float = 1.0,
+    size: bool = False,
 ) -> None:
-    """y (contiguous) = ``function`` over the axes ``dim`` of x, then ``post``."""
+    """y (contiguous) = ``function`` over the axes ``dim`` of x, or of |x| (``size``); ``post``."""
     if y.size == 0:
         return
     axes = split(x, dim)
@@ -162,12 +171,12 @@ def reduce(
     real = np.float64 if name == "float64" else float
     numbers = (real(n), real(p), real(1 / p if p else 1))
     partial = cuda.empty((t.splits, axes.rows), acc) if t.splits > 1 else y
-    function_constants = {"F": function, "POST": post, "ACC": getattr(tl, name)}
-    run(partial, axes, t, numbers, FIRST=True, LAST=t.splits == 1, **function_constants)
+    shared = {"F": function, "ABS": size, "POST": post, "ACC": getattr(tl, name)}
+    run(partial, axes, t, numbers, FIRST=True, LAST=t.splits == 1, **shared)
     if t.splits > 1:
         again = matrix(partial, axes.rows, t.splits)
         t = tiles(again, elements, may_split=False)
-        run(y, again, t, numbers, FIRST=False, LAST=True, **function_constants)
+        run(y, again, t, numbers, FIRST=False, LAST=True, **shared)
 
 
 def run(y: CudaArray, axes: Axes, t, numbers: tuple, **constants) -> None:

@@ -22,6 +22,7 @@ from tgrad.ops.power import *
 from tgrad.ops.products import *
 from tgrad.ops.random import *
 from tgrad.ops.reduction import *
+from tgrad.ops.scan import *
 from tgrad.ops.shape import *
 from tgrad.ops.softmax import *
 from tgrad.ops.statistics import *
