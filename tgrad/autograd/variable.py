@@ -41,6 +41,15 @@ class Variable:
     if TYPE_CHECKING:  # what Tensor brings and layer 1 and 2 call
 
         def __getattr__(self, name: str) -> Callable[..., Any]: ...
+        def _operator(self, *args: Any) -> Any: ...
+
+        __getitem__ = __setitem__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _operator
+        __add__ = __radd__ = __iadd__ = __sub__ = __rsub__ = __isub__ = _operator
+        __mul__ = __rmul__ = __imul__ = __matmul__ = __rmatmul__ = __neg__ = __abs__ = _operator
+        __truediv__ = __rtruediv__ = __itruediv__ = __floordiv__ = __rfloordiv__ = _operator
+        __mod__ = __rmod__ = __pow__ = __rpow__ = __ipow__ = __pos__ = __invert__ = _operator
+        __and__ = __rand__ = __iand__ = __or__ = __ror__ = __ior__ = __xor__ = __rxor__ = _operator
+        __ifloordiv__ = __imod__ = __ixor__ = __lshift__ = __rshift__ = _operator
 
     @property
     def shape(self) -> tuple[int, ...]:
