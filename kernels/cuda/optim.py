@@ -1,0 +1,216 @@
+"""Optimiser steps: one launch for all tensors of a model, which it finds by a table of pointers.
+
+The tables are uploaded once and kept while the pointers stay the same: parameters and state do,
+and gradients usually return to the blocks that the allocator freed. A program updates BLOCK
+elements of one tensor. Bytes moved: each input read once, each output written once.
+"""
+# Triton's stubs take no plain numbers for constexpr arguments.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tgrad.dispatch import kernel
+from tgrad.dtypes import from_numpy_dtype
+from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.pointwise import TL
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+KEPT = 16  # tables; one per group of parameters that step together
+
+
+@triton.jit
+def element(table_ptr, i, offs, ROLE: tl.constexpr, ROLES: tl.constexpr, T: tl.constexpr,
+            ALIGNED: tl.constexpr):  # fmt: skip
+    """Pointers to the elements ``offs`` of tensor ``i`` in role ROLE."""
+    address = tl.load(table_ptr + i * ROLES + ROLE)
+    pointer = address.to(tl.pointer_type(T))
+    if ALIGNED:
+        pointer = tl.multiple_of(pointer, 16)
+    return pointer + offs
+
+
+@triton.jit
+def fetch(pointers, offs, n, ACC: tl.constexpr, FULL: tl.constexpr):
+    """The elements that lie inside the tensor. Without a mask where all do: loads stay wide."""
+    if FULL:
+        return tl.load(pointers).to(ACC)
+    return tl.load(pointers, mask=offs < n).to(ACC)
+
+
+@triton.jit
+def put(pointers, x, offs, n, T: tl.constexpr, FULL: tl.constexpr):
+    if FULL:
+        tl.store(pointers, maths.to(x, T))
+    else:
+        tl.store(pointers, maths.to(x, T), mask=offs < n)
+
+
+@triton.jit
+def sgd_block(table_ptr, i, offs, n, lr, weight_decay, momentum, dampening,
+              NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, ROLES: tl.constexpr,
+              T: tl.constexpr, ACC: tl.constexpr, ALIGNED: tl.constexpr,
+              FULL: tl.constexpr):  # fmt: skip
+    p_ptr = element(table_ptr, i, offs, 0, ROLES, T, ALIGNED)
+    p = fetch(p_ptr, offs, n, ACC, FULL)
+    g = fetch(element(table_ptr, i, offs, 1, ROLES, T, ALIGNED), offs, n, ACC, FULL)
+    if MAXIMIZE:
+        g = -g
+    g += weight_decay * p
+    u = g
+    if ROLES == 3:
+        b_ptr = element(table_ptr, i, offs, 2, ROLES, T, ALIGNED)
+        b = momentum * fetch(b_ptr, offs, n, ACC, FULL) + (1 - dampening) * g
+        put(b_ptr, b, offs, n, T, FULL)
+        u = b
+        if NESTEROV:
+            u = g + momentum * b
+    put(p_ptr, p - lr * u, offs, n, T, FULL)
+
+
+@triton.jit
+def sgd_kernel(table_ptr, sizes_ptr, work_ptr, lr, weight_decay, momentum, dampening,
+               NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, ROLES: tl.constexpr,
+               T: tl.constexpr, ACC: tl.constexpr, ALIGNED: tl.constexpr,
+               BLOCK: tl.constexpr):  # fmt: skip
+    """One block of one tensor: p, g and, where ROLES is 3, the momentum buffer."""
+    i = tl.load(work_ptr + 2 * tl.program_id(0))
+    start = tl.multiple_of(tl.load(work_ptr + 2 * tl.program_id(0) + 1), BLOCK)
+    offs = start + tl.arange(0, BLOCK)
+    n = tl.load(sizes_ptr + i)
+    if start + BLOCK <= n:
+        sgd_block(table_ptr, i, offs, n, lr, weight_decay, momentum, dampening, NESTEROV, MAXIMIZE,
+                  ROLES, T, ACC, ALIGNED, True)  # fmt: skip
+    else:
+        sgd_block(table_ptr, i, offs, n, lr, weight_decay, momentum, dampening, NESTEROV, MAXIMIZE,
+                  ROLES, T, ACC, ALIGNED, False)  # fmt: skip
+
+
+@triton.jit
+def adam_block(table_ptr, i, offs, n, size, shrink, weight_decay, beta1, beta2, floor,
+               MAXIMIZE: tl.constexpr, ROLES: tl.constexpr, T: tl.constexpr, ACC: tl.constexpr,
+               ALIGNED: tl.constexpr, FULL: tl.constexpr):  # fmt: skip
+    p_ptr = element(table_ptr, i, offs, 0, ROLES, T, ALIGNED)
+    m_ptr = element(table_ptr, i, offs, 2, ROLES, T, ALIGNED)
+    v_ptr = element(table_ptr, i, offs, 3, ROLES, T, ALIGNED)
+    p = fetch(p_ptr, offs, n, ACC, FULL)
+    g = fetch(element(table_ptr, i, offs, 1, ROLES, T, ALIGNED), offs, n, ACC, FULL)
+    m = fetch(m_ptr, offs, n, ACC, FULL)
+    v = fetch(v_ptr, offs, n, ACC, FULL)
+    if MAXIMIZE:
+        g = -g
+    p *= shrink
+    g += weight_decay * p
+    m += (1 - beta1) * (g - m)
+    v = beta2 * v + (1 - beta2) * g * g
+    put(m_ptr, m, offs, n, T, FULL)
+    put(v_ptr, v, offs, n, T, FULL)
+    if ROLES == 5:
+        top_ptr = element(table_ptr, i, offs, 4, ROLES, T, ALIGNED)
+        v = tl.maximum(v, fetch(top_ptr, offs, n, ACC, FULL))
+        put(top_ptr, v, offs, n, T, FULL)
+    put(p_ptr, p + size * m / (maths.sqrt(v) + floor), offs, n, T, FULL)
+
+
+@triton.jit
+def adam_kernel(table_ptr, sizes_ptr, work_ptr, size, shrink, weight_decay, beta1, beta2, floor,
+                MAXIMIZE: tl.constexpr, ROLES: tl.constexpr, T: tl.constexpr, ACC: tl.constexpr,
+                ALIGNED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """One block of one tensor: p, g, m, v and, where ROLES is 5, the largest v."""
+    i = tl.load(work_ptr + 2 * tl.program_id(0))
+    start = tl.multiple_of(tl.load(work_ptr + 2 * tl.program_id(0) + 1), BLOCK)
+    offs = start + tl.arange(0, BLOCK)
+    n = tl.load(sizes_ptr + i)
+    if start + BLOCK <= n:
+        adam_block(table_ptr, i, offs, n, size, shrink, weight_decay, beta1, beta2, floor,
+                   MAXIMIZE, ROLES, T, ACC, ALIGNED, True)  # fmt: skip
+    else:
+        adam_block(table_ptr, i, offs, n, size, shrink, weight_decay, beta1, beta2, floor,
+                   MAXIMIZE, ROLES, T, ACC, ALIGNED, False)  # fmt: skip
+
+
+class Tables:
+    """On the device: addresses (tensor, role), sizes, and (tensor, first element) per program."""
+
+    def __init__(self, addresses: np.ndarray, sizes: list[int], block: int):
+        gpu = cuda.active()
+        work = [(i, k) for i, n in enumerate(sizes) for k in range(0, n, block)]
+        self.programs = len(work)
+        self.aligned = bool((addresses % 16 == 0).all())
+        self.arrays: list[CudaArray] = [
+            gpu.from_host(a)
+            for a in (addresses, np.array(sizes, np.int64), np.array(work, np.int64).reshape(-1))
+        ]
+
+
+_tables: OrderedDict[tuple, Tables] = OrderedDict()
+
+
+def tables(lists: list[list[CudaArray]], block: int) -> Tables:
+    """The tables of these tensors, made where they are new."""
+    roles = [role for role in lists if role]
+    key = (block, *[a.ptr for role in roles for a in role], *[a.size for a in roles[0]])
+    found = _tables.get(key)
+    if found is None:
+        addresses = np.array([[a.ptr for a in role] for role in roles], np.int64).T
+        found = Tables(np.ascontiguousarray(addresses), [a.size for a in roles[0]], block)
+        _tables[key] = found
+        if len(_tables) > KEPT:
+            _tables.popitem(last=False)
+    else:
+        _tables.move_to_end(key)
+    return found
+
+
+def launch(function, lists: list[list[CudaArray]], numbers: list[float], **constants) -> None:
+    """``function`` over every tensor of the roles in ``lists``."""
+    dtype = from_numpy_dtype(lists[0][0].dtype)
+    wide = dtype.name == "float64"
+    block = 8192 if cuda.is_emulated() else 1024
+    found = tables(lists, block)
+    cuda.launch(
+        function,
+        (found.programs,),
+        *found.arrays,
+        *[np.float64(x) if wide else float(x) for x in numbers],
+        ROLES=sum(bool(role) for role in lists),
+        T=TL[dtype.name],
+        ACC=tl.float64 if wide else tl.float32,
+        ALIGNED=found.aligned,
+        BLOCK=block,
+        **constants,
+    )
+
+
+@kernel("_sgd_step", "cuda")
+def _sgd_step(
+    params, grads, buffers, lr, weight_decay, momentum, dampening, nesterov, maximize
+):  # fmt: skip
+    launch(
+        sgd_kernel,
+        [params, grads, buffers],
+        [lr, weight_decay, momentum, dampening],
+        NESTEROV=nesterov,
+        MAXIMIZE=maximize,
+    )
+
+
+@kernel("_adam_step", "cuda")
+def _adam_step(
+    params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, step, lr, beta1, beta2, eps,
+    weight_decay, decoupled, maximize,
+):  # fmt: skip
+    c = (1 - beta2**step) ** 0.5
+    launch(
+        adam_kernel,
+        [params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs],
+        [-lr * c / (1 - beta1**step), 1 - lr * weight_decay if decoupled else 1.0,
+         0.0 if decoupled else weight_decay, beta1, beta2, eps * c],
+        MAXIMIZE=maximize,
+    )  # fmt: skip
