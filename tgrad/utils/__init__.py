@@ -1,0 +1,5 @@
+"""Data loading and checkpointing."""
+
+from tgrad.utils import checkpoint, data
+
+__all__ = ["checkpoint", "data"]
