@@ -25,6 +25,7 @@ from tgrad.printing import set_printoptions
 from tgrad.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
+from tgrad.runtime.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from tgrad.tensor import (
     Size, Tensor, is_complex, is_floating_point, is_nonzero, is_tensor, numel, result_type,
     typename,
