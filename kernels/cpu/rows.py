@@ -36,23 +36,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Pool.forget)
 
 
-def each_piece(work: Callable[[int, int], None], rows: int, length: int) -> None:
-    """Call ``work(start, stop)`` for pieces of ``rows`` rows of ``length`` elements."""
+def each_piece(work: Callable[[int, int, int], None], rows: int, length: int) -> None:
+    """Call ``work(start, stop, thread)`` for pieces of ``rows`` rows of ``length`` elements.
+
+    Thread 0 .. THREADS - 1 walks a fixed share of the rows in order, so that what each one sums is
+    the same every time.
+    """
     threads = THREADS if rows * length >= PARALLEL and rows > 1 else 1
     step = max(1, (WIDE_PIECE if threads > 1 else PIECE) // max(length, 1))
 
-    def walk(first: int, last: int) -> None:
+    def walk(first: int, last: int, thread: int) -> None:
         with np.errstate(all="ignore"):
             for start in range(first, last, step):
-                work(start, min(start + step, last))
+                work(start, min(start + step, last), thread)
 
     if threads == 1:
-        walk(0, rows)
+        walk(0, rows, 0)
         return
     share = -(-rows // threads)
-    starts = range(0, rows, share)
-    others = [_Pool.get().submit(walk, s, min(s + share, rows)) for s in starts[1:]]
-    walk(0, min(share, rows))
+    shares = [(k, min(k + share, rows), i) for i, k in enumerate(range(0, rows, share))]
+    others = [_Pool.get().submit(walk, *s) for s in shares[1:]]
+    walk(*shares[0])
     for other in others:
         other.result()
 

@@ -36,7 +36,7 @@ def rowwise(y: np.ndarray, xs: list[np.ndarray], dim: int, step) -> None:
         out = np.empty(shape, y.dtype)
     rows, length = out.shape[0], out.size // out.shape[0]
 
-    def work(start: int, stop: int) -> None:
+    def work(start: int, stop: int, worker: int) -> None:
         part = out[start:stop]
         result = part if part.dtype == wide else np.empty(part.shape, wide)
         step(result, *[as_wide(x[start:stop], wide) for x in ins])

@@ -131,17 +131,18 @@ class Tile(NamedTuple):
         return (triton.cdiv(p.rows, self.block_t),)
 
 
-def tile(p: Planes, acc: tl.dtype, elements: int = 4096, most: int = 16384) -> Tile:
+def tile(
+    p: Planes, acc: tl.dtype, elements: int = 4096, most: int = 16384, per_warp: int = 1024
+) -> Tile:
     """Whole rows in one tile of up to ``most`` elements, else tiles that walk along them.
 
-    A tile of 1024 elements a warp keeps 32 values of each array in a thread's registers; half as
-    many where they are computed in float64.
+    A tile of 1024 elements a warp keeps 32 values of each array in a thread's registers; all
+    counts are halved where they are computed in float64.
     """
-    per_warp = 512 if acc == tl.float64 else 1024
     if cuda.is_emulated():
         elements, most = 1024, 1024
-    elif per_warp == 512:
-        elements, most = elements // 2, most // 2
+    elif acc == tl.float64:
+        elements, most, per_warp = elements // 2, most // 2, per_warp // 2
     longest = triton.next_power_of_2(max(p.n, 1))
     least = min(32, triton.next_power_of_2(p.inner)) if p.layout == "planes" else 1
     one_pass = longest * least <= most

@@ -38,9 +38,9 @@ def softmax_kernel(
         mask = mask_t[:, None] & (offs < n)[None, :]
         x = tl.load(x_ptrs + along(offs, xn, X_UNIT)[None, :], mask=mask, other=float("-inf"))
         x = x.to(ACC)
-        x -= tl.max(x, 1)[:, None]
+        x -= tl.max(x, 1, keep_dims=True)
         e = tl.exp(x)
-        s = tl.sum(e, 1)[:, None]
+        s = tl.sum(e, 1, keep_dims=True)
         if LOG:
             y = x - tl.log(s)
         else:
@@ -92,9 +92,9 @@ def softmax_backward_kernel(
         g = tl.load(g_ptrs + along(offs, gn, G_UNIT)[None, :], mask=mask, other=0).to(ACC)
         y = tl.load(y_ptrs + along(offs, yn, Y_UNIT)[None, :], mask=mask, other=0).to(ACC)
         if LOG:
-            dx = g - tl.exp(y) * tl.sum(g, 1)[:, None]
+            dx = g - tl.exp(y) * tl.sum(g, 1, keep_dims=True)
         else:
-            dx = y * (g - tl.sum(g * y, 1)[:, None])
+            dx = y * (g - tl.sum(g * y, 1, keep_dims=True))
         at = along(offs, dn, D_UNIT)[None, :]
         tl.store(dx_ptrs + at, maths.to(dx, dx_ptr.dtype.element_ty), mask=mask)
     else:
@@ -108,7 +108,7 @@ def softmax_backward_kernel(
             else:
                 y = tl.load(y_ptrs + along(r, yn, Y_UNIT)[None, :], mask=mask, other=0).to(ACC)
                 acc += g * y
-        total = tl.sum(acc, 1)[:, None]
+        total = tl.sum(acc, 1, keep_dims=True)
         for start in range(0, n, BLOCK_N):
             r = start + offs
             mask = mask_t[:, None] & (r < n)[None, :]
@@ -151,7 +151,7 @@ def backward(dx: CudaArray, g: CudaArray, y: CudaArray, dim: int, log: bool) -> 
         return
     out, pg, py = along_dim(dx, dim), along_dim(g, dim), along_dim(y, dim)
     acc = accumulator(dx, g, y)
-    t = tile(out, acc, most=8192)
+    t = tile(out, acc, most=8192, per_warp=512)
     cuda.launch(
         softmax_backward_kernel, t.grid(out), dx, pg.x, py.x, out.rows, out.n, out.inner,
         *out.steps, *pg.steps, *py.steps, LOG=log, ACC=acc, LAYOUT=out.layout,

@@ -1,4 +1,4 @@
-"""Functions of ``torch.nn.functional``: the registry's ops under the names and arguments used there.
+"""Functions of ``torch.nn.functional``: the registry's ops, with the arguments they have there.
 
 Every op whose ``spaces`` name "nn.functional" is published here. Written out are the few whose
 arguments differ from those of the op of the same name in ``tgrad``.
