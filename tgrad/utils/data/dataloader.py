@@ -10,7 +10,7 @@ from tgrad.utils.data.dataset import Dataset, IterableDataset, Subset, TensorDat
 from tgrad.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler, draw_seed
 
 if TYPE_CHECKING:
-    from tgrad.random import Generator
+    from tgrad.runtime.random import Generator
 
 
 class _Endless:

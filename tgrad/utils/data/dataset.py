@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from tgrad.creation import randperm
 
 if TYPE_CHECKING:
-    from tgrad.random import Generator
+    from tgrad.runtime.random import Generator
     from tgrad.tensor import Tensor
 
 T = TypeVar("T", covariant=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tgrad import dtypes
 from tgrad.creation import as_tensor, empty, randint, randperm
-from tgrad.random import Generator
+from tgrad.random import Generator as PublicGenerator
 from tgrad.registry import OPS
+from tgrad.runtime.random import Generator
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -45,7 +46,7 @@ def draw_seed() -> int:
 def _private(generator: Generator | None) -> Generator:
     """The given generator, or one of its own seeded from the default one."""
     if generator is None:
-        generator = Generator()
+        generator = PublicGenerator()
         generator.manual_seed(draw_seed())
     return generator
 
