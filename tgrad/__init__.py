@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from tgrad.ops import *  # first: what follows has names of its own
+
 from tgrad import autograd, dtypes, random
 from tgrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tgrad.autograd.grad_mode import is_inference_mode_enabled
@@ -34,10 +37,9 @@ from tgrad.tensor import (
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tgrad import cpu, cuda, nn, optim, testing, utils
+    from tgrad import cpu, cuda, linalg, nn, optim, special, testing, utils
     from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
     from tgrad.dtypes import int8, int16, int32, int64, uint8
-    from tgrad.ops import *
 
     half, float, double = float16, float32, float64
     short, int, long = int16, int32, int64

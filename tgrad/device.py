@@ -32,7 +32,7 @@ class device:
                     f"type (string) must not include an index because index was passed "
                     f"explicitly: {type}"
                 )
-            if not number.isdecimal():
+            if not number.isdecimal() or (number[0] == "0" and number != "0"):
                 raise RuntimeError(f"Invalid device string: '{type}'")
             index = int(number)
         if name not in KINDS:

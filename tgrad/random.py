@@ -75,7 +75,7 @@ default_generator: Generator = generator_of(CPU)
 def manual_seed(seed: int) -> Generator:
     """Seed the default generators of all devices; returns the CPU's.
 
-    Raises: RuntimeError outside [-2^63, 2^64).
+    Raises: ValueError outside [-2^63, 2^64).
     """
     random.seed_all(seed)
     return default_generator

@@ -11,7 +11,7 @@ import importlib
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tgrad import autograd, dispatch, dtypes, ops
 from tgrad.autograd.graph import RemovableHandle
@@ -53,6 +53,13 @@ class Tensor(Conversion):
     """
 
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor first
+    if TYPE_CHECKING:  # PROPERTIES below
+        T: Tensor
+        H: Tensor
+        mT: Tensor
+        mH: Tensor
+        real: Tensor
+        imag: Tensor
     _grad: Tensor | None = None
 
     def __init__(self, *args: Any, device: str | int | device | None = None):
@@ -310,7 +317,7 @@ def legacy(args: tuple, where: device) -> Tensor:
     if len(args) == 1 and isinstance(args[0], Variable):
         return args[0].detach()
     default = dtypes.get_default_dtype()
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
+    if len(args) == 1 and (hasattr(args[0], "__len__") or not hasattr(args[0], "__index__")):
         if isinstance(args[0], (str, bytes)):
             raise TypeError(f"new(): invalid data type '{type(args[0]).__name__}'")
         if not hasattr(args[0], "__len__"):

@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tgrad import dtypes
 from tgrad.dispatch import kernel
-from tgrad.runtime import memory
+from tgrad.runtime import memory, threads
+from tgrad.runtime.quiet import quiet
 from tgrad.runtime.random import LANES, words
 
 CHUNK = 32768  # elements, a multiple of 8 so that a chunk starts with a Philox block
-HALF = np.float32(2.0**-33)
+SHARE = 131072  # elements a thread takes at a time
+PARALLEL = 1 << 20  # elements from which threads pay
 
 
 def narrow(key: int, counter: int, start: int, n: int) -> np.ndarray:
@@ -26,29 +29,47 @@ def wide(key: int, counter: int, start: int, n: int) -> np.ndarray:
 
 
 def by_chunks(y: np.ndarray, fill: Callable[[np.ndarray, int], None]) -> None:
-    """``fill(piece, start)`` for consecutive flat pieces of ``y``, whatever its strides."""
-    flat = y if y.flags.c_contiguous else memory.empty(y.shape, y.dtype)
-    flat = flat.reshape(-1)
-    with np.errstate(all="ignore"):
-        for start in range(0, flat.size, CHUNK):
-            fill(flat[start : start + CHUNK], start)
-    if not y.flags.c_contiguous:
+    """``fill(piece, start)`` for consecutive flat pieces of ``y``, whatever its strides.
+
+    Large tensors are shared out among threads, whose pieces are larger: 128k elements keep two of
+    them from fighting for the interpreter's lock.
+    """
+    dense = y.flags.c_contiguous
+    flat = (y if dense else memory.empty(y.shape, y.dtype)).reshape(-1)
+    if flat.size <= CHUNK:
+        quiet.run(fill, flat, 0)
+    elif flat.size < PARALLEL:
+        quiet.run(pieces, flat, fill, 0, flat.size, CHUNK)
+    else:
+        threads.split(lambda i, j: quiet.run(pieces, flat, fill, i, j, SHARE), flat.size, SHARE)
+    if not dense:
         y[...] = flat.reshape(y.shape)
+
+
+def pieces(
+    flat: np.ndarray, fill: Callable[[np.ndarray, int], None], first: int, end: int, step: int
+) -> None:
+    for start in range(first, end, step):
+        fill(flat[start : min(start + step, end)], start)
 
 
 # ---- uniform numbers -----------------------------------------------------------------------------
 
+MANTISSA = {dtypes.float16.numpy: 11, dtypes.bfloat16.numpy: 8, dtypes.float64.numpy: 53}
+
 
 def unit(dtype: np.dtype, key: int, counter: int, start: int, n: int) -> np.ndarray:
     """Uniform in [0, 1) with as many bits as the dtype's mantissa: 53, 24, 11 or 8."""
-    if dtype == np.float64:
+    size = MANTISSA.get(dtype, 24)
+    if size == 53:
         bits = wide(key, counter, start, n)
         bits >>= 11
         return bits.view(np.int64) * 2.0**-53
-    size = {"float16": 11, "bfloat16": 8}.get(dtype.name, 24)
     bits = narrow(key, counter, start, n)
     bits >>= 32 - size
-    return np.multiply(bits.view(np.int32), np.float32(2.0**-size), dtype=np.float32)
+    u = bits.view(np.int32).astype(np.float32)
+    u *= 2.0**-size
+    return u
 
 
 def open_unit(double: bool, key: int, counter: int, start: int, n: int) -> np.ndarray:
@@ -73,18 +94,23 @@ def normals(double: bool, key: int, counter: int, start: int, n: int) -> np.ndar
         u = ((bits[:, 0] >> 11).view(np.int64) + 1) * 2.0**-53
         angle = (bits[:, 1] >> 11).view(np.int64) * (math.pi * 2.0**-52)
     else:
-        bits = narrow(key, counter, start, pairs).reshape(-1, 2)
-        u = bits[:, 0].astype(np.float32)
-        u *= np.float32(2.0**-32)
-        u += HALF
-        angle = (bits[:, 1] >> 8).view(np.int32).astype(np.float32)
-        angle *= np.float32(math.pi * 2.0**-23)
-    np.log(u, out=u)
-    u *= -2
-    radius = np.sqrt(u, out=u)
-    y = np.empty((radius.size, 2), radius.dtype)
-    np.multiply(radius, np.cos(angle), out=y[:, 0])
-    np.multiply(radius, np.sin(angle), out=y[:, 1])
+        word = words(key, counter + start // (2 * LANES), pairs // 2)
+        u = word.astype(np.uint32).astype(np.float32)
+        u *= 2.0**-32
+        u += 2.0**-33
+        word >>= 40
+        angle = word.view(np.int64).astype(np.float32)
+        angle *= math.pi * 2.0**-23
+    radius = np.log(u, out=u)
+    radius *= -2
+    np.sqrt(radius, out=radius)
+    y = np.empty((u.size, 2), u.dtype)
+    other = np.cos(angle)
+    other *= radius
+    y[:, 0] = other
+    np.sin(angle, out=angle)
+    angle *= radius
+    y[:, 1] = angle
     return y.reshape(-1)[:n]
 
 

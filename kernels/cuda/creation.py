@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.dtypes import Scalar, from_numpy_dtype
+from tgrad.dtypes import Scalar, float32, from_numpy_dtype
 from tgrad.kernels.cuda import maths, pointwise
 from tgrad.runtime import cuda
 
@@ -21,7 +21,10 @@ def identity(x):
 @kernel("_fill", "cuda")
 def _fill(y, x, value):
     dtype = from_numpy_dtype(y.dtype)
-    if dtype.category < 2:  # as the dtype's own bits: -1 in uint8 is 255
+    if dtype.is_floating_point:
+        dtype = float32 if dtype.itemsize == 2 else dtype
+        value = float(value)
+    else:  # as the dtype's own bits: -1 in uint8 is 255
         value = int(np.array(value if y.dtype.kind == "b" else int(value)).astype(y.dtype))
     pointwise.launch_expression(identity, y, [Scalar(value, dtype)], dtype)
 
@@ -43,23 +46,22 @@ def arange_kernel(y_ptr, n, start, step, T: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def linspace_kernel(
-    y_ptr, n, start, end, d, sign, log_base, POWER: tl.constexpr, BLOCK: tl.constexpr
-):
+    y_ptr, n, start, end, d, log_base,
+    POWER: tl.constexpr, NEGATIVE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """y[i] counted from the nearer end; with POWER the base to that power, in float64.
 
-    ``sign`` is the base's: a negative base has real powers at whole numbers only.
+    A NEGATIVE base has real powers at whole numbers only.
     """
     offs = offsets(BLOCK)
     i = offs.to(tl.float64)
-    last = n - 1
-    y = tl.where((offs < n // 2) | (n == 1), start + i * d, end - (last - i) * d)
+    y = tl.where((offs < n // 2) | (n == 1), start + i * d, end - (n - 1 - i) * d)
     if POWER:
         e = y
         y = tl.exp(tl.where(e == 0, 0.0, e * log_base))
-        whole = tl.floor(e)
-        odd = whole - 2 * tl.floor(whole / 2) == 1
-        negative = tl.where(whole == e, tl.where(odd, -y, y), float("nan"))
-        y = tl.where(sign < 0, negative, y)
+        if NEGATIVE:
+            odd = tl.floor(e) - 2 * tl.floor(e / 2) == 1
+            y = tl.where(tl.floor(e) == e, tl.where(odd, -y, y), float("nan"))
     tl.store(y_ptr + offs, maths.to(y, y_ptr.dtype.element_ty), mask=offs < n)
 
 
@@ -93,11 +95,12 @@ def _arange(y, x, start, step):
 def _linspace(y, x, start, end, base):
     n = y.size
     d = (end - start) / max(n - 1, 1)
-    base = 1.0 if (power := base is not None) is False else base
-    log_base = -math.inf if base == 0 else math.log(abs(base))
+    power = base is not None
+    log_base = math.log(abs(base)) if base else -math.inf
     cuda.launch(
         linspace_kernel, grid(n, block()), y, n, np.float64(start), np.float64(end),
-        np.float64(d), np.float64(base), np.float64(log_base), POWER=power, BLOCK=block(),
+        np.float64(d), np.float64(log_base), POWER=power, NEGATIVE=power and base < 0,
+        BLOCK=block(),
     )  # fmt: skip
 
 

@@ -105,6 +105,7 @@ def check_range(a: np.ndarray, wanted: dtype) -> None:
 def numbers(data: Any) -> tuple[np.ndarray, dtype]:
     """The elements as NumPy has them, and the dtype that PyTorch infers."""
     a = None
+    data = list(data) if isinstance(data, bytearray) else data
     first = leaf(data)
     if not isinstance(first, Variable):
         try:

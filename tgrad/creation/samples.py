@@ -32,6 +32,12 @@ class SampleOptions(Options, total=False):
     generator: Generator | None
 
 
+class SizeSampleOptions(SampleOptions, total=False):
+    """The same for functions whose sizes may be given by keyword."""
+
+    size: Sequence[int]
+
+
 def _split(options: Any) -> tuple[Generator | None, Any]:
     """The generator, and the options without it."""
     generator = options.pop("generator", None)
@@ -58,12 +64,12 @@ def _samples_like(name: str, kind: str, input: Tensor, options: Any) -> Tensor:
     return t.finish(name, write("_sample", *sample(y, kind, 0, 1, generator)))
 
 
-def rand(*size: Sizes, **options: Unpack[SampleOptions]) -> Tensor:
+def rand(*size: Sizes, **options: Unpack[SizeSampleOptions]) -> Tensor:
     """Uniform in [0, 1). Raises NotImplementedError for integer dtypes."""
     return _samples("rand", "uniform", size, options)
 
 
-def randn(*size: Sizes, **options: Unpack[SampleOptions]) -> Tensor:
+def randn(*size: Sizes, **options: Unpack[SizeSampleOptions]) -> Tensor:
     """Normal with mean 0 and variance 1. Raises NotImplementedError for integer dtypes."""
     return _samples("randn", "normal", size, options)
 

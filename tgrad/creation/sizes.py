@@ -42,6 +42,12 @@ class Options(TypedDict, total=False):
     memory_format: object
 
 
+class SizeOptions(Options, total=False):
+    """The same for functions whose sizes may be given by keyword."""
+
+    size: Sequence[int]
+
+
 class Target:
     """Options worked out: where and as what the tensor is made."""
 
@@ -151,21 +157,21 @@ def ordered(t: Target, shape: tuple[int, ...], order: tuple[int, ...] | None) ->
 # ---- constants -----------------------------------------------------------------------------------
 
 
-def zeros(*size: Sizes, **options: Unpack[Options]) -> Tensor:
+def zeros(*size: Sizes, **options: Unpack[SizeOptions]) -> Tensor:
     """Zeros. Raises RuntimeError for a negative size."""
     shape = shape_of("zeros", size, options)
     t = Target("zeros", options)
     return t.finish("zeros", write("_fill", t.new(shape), 0))
 
 
-def ones(*size: Sizes, **options: Unpack[Options]) -> Tensor:
+def ones(*size: Sizes, **options: Unpack[SizeOptions]) -> Tensor:
     """Ones. Raises RuntimeError for a negative size."""
     shape = shape_of("ones", size, options)
     t = Target("ones", options)
     return t.finish("ones", write("_fill", t.new(shape), 1))
 
 
-def empty(*size: Sizes, **options: Unpack[Options]) -> Tensor:
+def empty(*size: Sizes, **options: Unpack[SizeOptions]) -> Tensor:
     """Memory as it is found. Raises RuntimeError for a negative size."""
     shape = shape_of("empty", size, options)
     t = Target("empty", options)
@@ -408,17 +414,17 @@ def _of(self: Tensor, options: Any) -> Any:
     }
 
 
-def new_zeros(self: Tensor, *size: Sizes, **options: Unpack[Options]) -> Tensor:
+def new_zeros(self: Tensor, *size: Sizes, **options: Unpack[SizeOptions]) -> Tensor:
     """Zeros of this tensor's dtype and device."""
     return zeros(*size, **_of(self, options))
 
 
-def new_ones(self: Tensor, *size: Sizes, **options: Unpack[Options]) -> Tensor:
+def new_ones(self: Tensor, *size: Sizes, **options: Unpack[SizeOptions]) -> Tensor:
     """Ones of this tensor's dtype and device."""
     return ones(*size, **_of(self, options))
 
 
-def new_empty(self: Tensor, *size: Sizes, **options: Unpack[Options]) -> Tensor:
+def new_empty(self: Tensor, *size: Sizes, **options: Unpack[SizeOptions]) -> Tensor:
     """Uninitialised memory of this tensor's dtype and device."""
     return empty(*size, **_of(self, options))
 

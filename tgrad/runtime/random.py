@@ -15,11 +15,14 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tgrad.device import CUDA, device, resolve
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LANES = 4  # words in a block
 DEFAULT_SEED = 67280421310721  # PyTorch's, so that an unseeded program repeats itself as there
@@ -35,7 +38,7 @@ class Generator:
         self.lock = threading.Lock()
         self.key, self.counter = DEFAULT_SEED, 0
 
-    def manual_seed(self, seed: int) -> Generator:
+    def manual_seed(self, seed: int) -> Self:
         """Start the stream of ``seed``, an integer in [-2^63, 2^64); negative ones wrap."""
         value = checked_seed(seed)
         with self.lock:
@@ -78,12 +81,10 @@ class Generator:
 
 
 def checked_seed(seed: int) -> int:
-    """``seed`` modulo 2^64. Raises TypeError unless it is an integer, RuntimeError out of range."""
+    """``seed`` modulo 2^64. Raises ValueError out of range, or unless it can be an int."""
     value = int(seed)
-    if value != seed:
-        raise TypeError(f"manual_seed expected an int, but got {type(seed).__name__}")
     if not -(1 << 63) <= value <= _WORD:
-        raise RuntimeError("Overflow when unpacking long long: seeds lie in [-2^63, 2^64)")
+        raise ValueError("Overflow when unpacking long long: seeds lie in [-2^63, 2^64)")
     return value & _WORD
 
 
@@ -130,6 +131,8 @@ class _Thread(threading.local):
     def __init__(self) -> None:
         self.philox = np.random.Philox(key=0)
         self.state: Any = self.philox.state
+        self.key, self.counter = self.state["state"]["key"], self.state["state"]["counter"]
+        self.counter[:] = 0
 
 
 _thread = _Thread()
@@ -141,8 +144,8 @@ def words(key: int, counter: int, n64: int) -> np.ndarray:
     NumPy's ``Philox(key=key, counter=counter).random_raw(n64)``: it increments its counter before
     it draws, so that block ``i`` here is the function of ``counter + i + 1``.
     """
-    state = _thread.state
-    state["state"]["key"][0] = key
-    state["state"]["counter"][:] = (counter, 0, 0, 0)
-    _thread.philox.state = state
-    return _thread.philox.random_raw(n64)
+    own = _thread
+    own.key[0], own.counter[0] = key, counter
+    philox = own.philox
+    philox.state = own.state
+    return philox.random_raw(n64)
