@@ -8,7 +8,7 @@ import pytest
 import tgrad
 from tests.rows.conv import conv2d as reference
 from tgrad.dispatch import wrap
-from tgrad.kernels.cpu import conv, winograd
+from tgrad.kernels.cpu import conv, depthwise, winograd
 from tgrad.nn import functional as F
 
 on_devices = pytest.mark.parametrize("device", ("cpu", "cuda"))
@@ -172,3 +172,44 @@ def test_pooling_without_gradient_makes_no_codes():
     with tgrad.no_grad():
         assert F.max_pool2d(x.requires_grad_(), 2).grad_fn is None
     assert F.max_pool2d(x, 2).grad_fn is not None
+
+
+@pytest.mark.parametrize("stride", (1, 2))
+def test_depthwise_in_several_chunks_gives_the_same_result(monkeypatch, stride: int):
+    x, w = random(3, 6, 7, 5), random(12, 1, 3, 3, seed=1)
+    g = random(3, 12, (7 - 1) // stride + 1, (5 - 1) // stride + 1, seed=2)
+
+    def run():
+        xs, ws = tensor(x).requires_grad_(), tensor(w).requires_grad_()
+        y = tgrad.conv2d(xs, ws, stride=stride, padding=1, groups=6)
+        return [y.detach(), *tgrad.autograd.grad(y, [xs, ws], tensor(g))]
+
+    whole = run()
+    monkeypatch.setattr(depthwise, "CHUNK", 2 * 2 * g[0, 0].size)
+    for a, e in zip(run(), whole, strict=True):
+        np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_an_infinity_reaches_the_weight_gradient_of_the_taps_that_read_it_only():
+    x = random(1, 2, 4, 4)
+    x[0, 0, 1, 0] = np.inf  # the first column: tap 1 never reads it
+    w = tensor(random(2, 1, 1, 2)).requires_grad_()
+    g = np.zeros((1, 2, 4, 3), np.float32)
+    g[0, 0, 0, 2] = 1
+    (dw,) = tgrad.autograd.grad(tgrad.conv2d(tensor(x), w, groups=2), [w], tensor(g))
+    assert np.isnan(dw.numpy()[0, 0, 0, 0])  # 0 * inf
+    assert np.isfinite(dw.numpy()[0, 0, 0, 1]) and np.isfinite(dw.numpy()[1]).all()
+
+
+@on_devices
+def test_windows_of_more_than_256_elements_are_told_apart(device: str):
+    x = np.zeros((1, 1, 260), np.float32)
+    x[0, 0, 258] = 1
+    xs = tensor(x, device).requires_grad_()
+    y, index = F.max_pool2d(xs, (1, 257), (1, 3), return_indices=True)
+    assert index.cpu().numpy().tolist() == [[[0, 258]]]
+    y.backward(tensor(np.array([[[2, 3]]], np.float32), device))
+    assert xs.grad is not None
+    want = np.zeros_like(x)
+    want[0, 0, [0, 258]] = 2, 3
+    np.testing.assert_array_equal(xs.grad.cpu().numpy(), want)

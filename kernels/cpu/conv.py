@@ -13,9 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu import winograd
+from tgrad.kernels.cpu import depthwise, winograd
 from tgrad.kernels.cpu.frame import Frame, Window
-from tgrad.kernels.windows import taps, valid_range
+from tgrad.kernels.windows import taps
 from tgrad.runtime import memory
 
 Pair = tuple[int, ...]  # (height, width)
@@ -80,7 +80,7 @@ def correlate(
             step = (at[1], step[1]) if axis == 0 else (step[0], at[1])
     groups, filters, channels, r, s = w.shape
     if groups > 1 and channels * filters <= 8:
-        by_taps(y, x, w, b, stride, offset, step)
+        depthwise.correlate(y, x, w, b, stride, offset, step)
     elif (r, s, groups, stride, offset) == (1, 1, 1, (1, 1), (0, 0)) and x.shape[2:] == y.shape[2:]:
         pointwise(y, x, w[0, :, :, 0, 0], b)
     elif winograd.pays(y, w, stride, step):
@@ -172,33 +172,6 @@ def by_columns(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
             y[i : i + n, group * each : (group + 1) * each] = whole[:, group]
 
 
-# ---- depthwise -----------------------------------------------------------------------------------
-
-
-def by_taps(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
-    """y += x shifted, times a weight per channel, for each tap: for groups of very few channels."""
-    groups, each, channels, r, s = w.shape
-    n, (p, q) = len(x), y.shape[2:]
-    out = memory.empty((n, groups, each, p, q), x.dtype)
-    out[...] = 0 if b is None else b.reshape(groups, each, 1, 1)
-    x = x.reshape(n, groups, channels, 1, *x.shape[2:])
-    term = memory.empty(out.shape, x.dtype)
-    for i in range(r):
-        h0, h1 = valid_range(offset[0] + i * step[0], stride[0], p, x.shape[4])
-        for j in range(s):
-            v0, v1 = valid_range(offset[1] + j * step[1], stride[1], q, x.shape[5])
-            if h0 == h1 or v0 == v1:
-                continue
-            top, left = (h0 * stride[0] + offset[0] + i * step[0],
-                         v0 * stride[1] + offset[1] + j * step[1])  # fmt: skip
-            shifted = x[..., top :: stride[0], left :: stride[1]][..., : h1 - h0, : v1 - v0]
-            part = term[..., : h1 - h0, : v1 - v0]
-            for c in range(channels):
-                np.multiply(shifted[:, :, c], w[:, :, c, i, j, None, None], out=part)
-                out[..., h0:h1, v0:v1] += part
-    y[...] = out.reshape(y.shape)
-
-
 # ---- gradient of the weight ----------------------------------------------------------------------
 
 
@@ -214,7 +187,7 @@ def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
     offset = (-padding[0], -padding[1])
     with np.errstate(all="ignore"):
         if groups > 1 and dw.shape[1] * (dw.shape[0] // groups) <= 8:
-            weight_by_taps(dw, g, x, stride, offset, dilation, groups)
+            depthwise.weight(dw, g, x, stride, offset, dilation, groups)
         else:
             weight_by_columns(dw, g, x, stride, offset, dilation, groups)
 
@@ -233,27 +206,3 @@ def weight_by_columns(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: 
         np.matmul(some.reshape(groups, each, -1), part, out=term)
         total += term
     dw[...] = total.reshape(groups, each, r, s, channels).transpose(0, 1, 4, 2, 3).reshape(dw.shape)
-
-
-def weight_by_taps(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
-    """dw of one tap = sum over pixels of g times x shifted: for groups of very few channels."""
-    (k, channels, r, s), (p, q) = dw.shape, g.shape[2:]
-    n, each = len(x), k // groups
-    x = x.reshape(n, groups, 1, channels, *x.shape[2:])
-    g = g.reshape(n, groups, each, 1, p, q)
-    total = np.zeros((groups, each, channels, r, s), x.dtype)
-    for i in range(r):
-        h0, h1 = valid_range(offset[0] + i * step[0], stride[0], p, x.shape[4])
-        for j in range(s):
-            v0, v1 = valid_range(offset[1] + j * step[1], stride[1], q, x.shape[5])
-            if h0 == h1 or v0 == v1:
-                continue
-            top, left = (h0 * stride[0] + offset[0] + i * step[0],
-                         v0 * stride[1] + offset[1] + j * step[1])  # fmt: skip
-            shifted = x[..., top :: stride[0], left :: stride[1]][..., : h1 - h0, : v1 - v0]
-            term = np.multiply(
-                g[..., h0:h1, v0:v1], shifted,
-                out=memory.empty((n, groups, each, channels, h1 - h0, v1 - v0), x.dtype),
-            )  # fmt: skip
-            total[:, :, :, i, j] = term.sum((4, 5)).sum(0)
-    dw[...] = total.reshape(dw.shape)

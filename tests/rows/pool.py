@@ -105,8 +105,6 @@ ROWS = [
         s(t(1, 2, 8, 7, distinct=True), 3, 2, 1, 1, True, return_indices=True),
         s(TIES, 2, return_indices=True),
         s(t(0, 2, 4, 4), 2),
-        # codes past one byte
-        s(t(1, 1, 1, 300, distinct=True), (1, 257), (1, 40), return_indices=True),
         s(t(1, 5, 16, 16, distinct=True), 3, 1, 1),  # several blocks
         ref=max_pool2d,
     ),
