@@ -15,6 +15,7 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.depthwise import correlate_by_taps, is_wide, weight_by_taps
 from tgrad.kernels.windows import taps
 from tgrad.runtime import cuda, precision
@@ -319,8 +320,6 @@ def _conv2d(y, x, w, b, stride, padding, dilation, groups, size):
 def packed(b: CudaArray | None) -> CudaArray | None:
     if b is None or b.is_contiguous:
         return b
-    from tgrad.kernels.cuda.copy import copy
-
     out = cuda.empty(b.shape, b.dtype)
     copy(out, b)
     return out
