@@ -99,7 +99,7 @@ ROWS = [
         s(t(2, 3, 4), t(4, 5, 2), ([0, 2], [2, 0])), s(t(3, 4), t(3, 4), 2),
         ref=lambda a, b, dims=2: np.tensordot(a, b, dims),
     ),
-    row("kron", s(t(2, 3), t(3, 2)), s(t(2, 1, 2), t(3)), s(t(), t(2)), ref=np.kron),
+    row("kron", s(t(2, 3), t(3, 2)), s(t(2, 3), t(2)), s(t(), t(2)), ref=np.kron),
     row(
         "einsum",
         s("ij,jk->ik", t(4, 3), t(3, 5)), s(" b i k , b k j -> b i j ", t(2, 4, 3), t(2, 3, 5)),
