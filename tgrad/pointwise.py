@@ -145,7 +145,9 @@ def pointwise(
 
     def declare(expression: Callable) -> Callable:
         name = expression.__name__
-        entry = Pointwise(expression, spaces_of(name, spaces), result, accepts, prepare, refuses_bool)
+        entry = Pointwise(
+            expression, spaces_of(name, spaces), result, accepts, prepare, refuses_bool
+        )
         register(entry)
         if name.endswith("_backward"):
             derive_gradient(entry)
@@ -186,6 +188,8 @@ def derive_gradient(entry: Pointwise) -> None:
                     call[i] = _cut(args[i], create)
                     wanted.append(call[i])
             y = bind(entry.card, TensorMaths())(*call)
+            if not y.tracked:  # it depends on these inputs in a condition only
+                return [None] * len(needs)
             found = iter(autograd.grad(y, wanted, g, create_graph=create, allow_unused=True))
         return [next(found) if need else None for need in needs]
 

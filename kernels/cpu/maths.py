@@ -54,7 +54,7 @@ def pow(x: Any, y: Any, out: Any = None) -> Any:
 SAME = """
     bitwise_and bitwise_or bitwise_xor ceil copysign cos cosh exp exp2 floor floor_divide fmax
     fmin fmod heaviside hypot isfinite isinf isnan log log2 log10 logaddexp logaddexp2 logical_and
-    logical_not logical_or logical_xor maximum minimum nextafter reciprocal remainder sign signbit
+    logical_not logical_or logical_xor maximum minimum nextafter reciprocal remainder signbit
     sin sinh sqrt square tan tanh trunc
 """
 FUNCTIONS: dict[str, Callable] = {name: getattr(np, name) for name in SAME.split()}
@@ -83,6 +83,7 @@ FUNCTIONS |= {
     "ne": np.not_equal,
     "neg": np.negative,
     "round": np.rint,
+    "sign_or_nan": np.sign,
     "sub": np.subtract,
     "erf": erf,
     "pow": pow,
@@ -113,11 +114,17 @@ def log1p(x):
     return xp.add(xp.log(u), xp.where(xp.eq(lost, lost), lost, 0))
 
 
+def sign(x):
+    return xp.where(xp.eq(x, x), xp.sign_or_nan(x), 0)
+
+
 def div_trunc(x, y):
     return xp.trunc(xp.div(x, y))
 
 
-MACROS: dict[str, Callable] = {f.__name__: f for f in (sigmoid, rsqrt, expm1, log1p, div_trunc)}
+MACROS: dict[str, Callable] = {
+    f.__name__: f for f in (sigmoid, rsqrt, expm1, log1p, sign, div_trunc)
+}
 
 
 def integer_div_trunc(x, y):
@@ -125,7 +132,12 @@ def integer_div_trunc(x, y):
     return xp.floor_divide(xp.sub(x, xp.fmod(x, y)), y)
 
 
-INTEGER_MACROS: dict[str, Callable] = {"div_trunc": integer_div_trunc}
+def integer_sign(x):
+    return xp.sign_or_nan(x)
+
+
+INTEGER_MACROS: dict[str, Callable] = {"div_trunc": integer_div_trunc, "sign": integer_sign}
 
 # What changes nothing on some kinds of dtype; those steps are left out.
-NOTHING = {"conj": "biuf", "floor": "biu", "ceil": "biu", "trunc": "biu", "round": "biu"}
+NOTHING = {"conj": "biuf", "floor": "biu", "ceil": "biu", "trunc": "biu", "round": "biu",
+           "sign": "b"}  # fmt: skip

@@ -138,7 +138,8 @@ class Writer:
         self.names: list[str] = [f"a{i}" for i in range(program.n)]
         self.arrays = [isinstance(a, np.ndarray) and a.ndim > 0 for a in operands]
         self.owned: dict[int, int] = {}  # value -> buffer
-        self.types = self.infer(operands, want)
+        with np.errstate(all="ignore"):
+            self.types = self.infer(operands, want)
         self.last = self.last_uses()
         for i, a in enumerate(operands):
             if self.arrays[i] and a.dtype != want[i]:
@@ -187,8 +188,8 @@ class Writer:
         """A value's name, or a constant in the dtype computed in where that is exact."""
         if isinstance(a, Symbol):
             return self.names[a.index]
-        weak = isinstance(a, float) and kind.kind in "iu"
-        return self.constant(a if weak else np.asarray(a, kind)[()])
+        exact = kind.kind in "fc" or (kind.kind in "iu" and type(a) is int)
+        return self.constant(np.asarray(a, kind)[()] if exact else a)
 
     def write(self) -> None:
         program = self.program
@@ -255,17 +256,18 @@ class Writer:
             self.scope["not_equal"] = np.not_equal
             c = f"b{flags}"
             self.give(flags)
-        self.scope.update(xor=np.bitwise_xor, both=np.bitwise_and, negative=np.negative,
-                          minus=np.subtract, one=np.asarray(1, integer), i1=np.int8,
-                          integer=integer)  # fmt: skip
+        i, one = f"bits{kind.itemsize}", f"one{kind.itemsize}"
+        self.scope.update({i: integer, one: np.asarray(1, integer), "bits1": MASK[1]},
+                          xor=np.bitwise_xor, both=np.bitwise_and, negative=np.negative,
+                          minus=np.subtract)  # fmt: skip
         mask = self.take(integer)
         zeros = [not isinstance(q, Symbol) and q == 0 and not np.signbit(q) for q in (a, b)]
         texts = [self.bits(q, kind, integer) for q in (a, b)]
         if zeros[0]:  # 0 where true: the mask is condition - 1
-            self.lines.append(f"minus({c}.view(i1), one, out=b{mask})")
+            self.lines.append(f"minus({c}.view(bits1), {one}, out=b{mask})")
         else:
             self.lines.append(
-                f"negative({c}.view(i1), out=b{mask}, dtype=integer, casting='unsafe')"
+                f"negative({c}.view(bits1), out=b{mask}, dtype={i}, casting='unsafe')"
             )
         t = None if any(zeros) else self.take(integer)  # before anything dies: it may not be a or b
         for q in dead:
@@ -273,14 +275,14 @@ class Writer:
         if t is None:
             out = "y" if direct else self.place(v)
             self.lines.append(
-                f"both(b{mask}, {texts[0] if zeros[1] else texts[1]}, out={out}.view(integer))"
+                f"both(b{mask}, {texts[0] if zeros[1] else texts[1]}, out={out}.view({i}))"
             )
         else:
             # The difference goes to a buffer of its own: the result may lie over a or b.
             self.lines.append(f"xor({texts[0]}, {texts[1]}, out=b{t})")
             self.lines.append(f"both(b{t}, b{mask}, out=b{t})")
             out = "y" if direct else self.place(v)
-            self.lines.append(f"xor(b{t}, {texts[1]}, out={out}.view(integer))")
+            self.lines.append(f"xor(b{t}, {texts[1]}, out={out}.view({i}))")
             self.give(t)
         self.give(mask)
         self.names.append(out)
@@ -291,7 +293,7 @@ class Writer:
 
     def bits(self, a: Any, kind: np.dtype, integer: np.dtype) -> str:
         if isinstance(a, Symbol):
-            return f"{self.names[a.index]}.view(integer)"
+            return f"{self.names[a.index]}.view(bits{kind.itemsize})"
         return self.constant(np.asarray(a, kind).view(integer)[()])
 
     def routine(self) -> Routine:

@@ -139,6 +139,8 @@ def launch_expression(
 
     Operands at the positions ``conditions`` stay bool where they are.
     """
+    if compute.is_complex:
+        raise NotImplementedError(f"no pointwise kernels for {compute.name} on CUDA")
     if y.size == 0:
         return
     arrays = [a for a in operands if isinstance(a, CudaArray)]

@@ -1,6 +1,8 @@
 """Every op's card. Importing this package fills the registry."""
 
 from tgrad.ops.activation import *
+from tgrad.ops.arrange import *
+from tgrad.ops.batch_norm import *
 from tgrad.ops.bounds import *
 from tgrad.ops.comparison import *
 from tgrad.ops.conv import *
@@ -10,21 +12,27 @@ from tgrad.ops.einsum import *
 from tgrad.ops.extrema import *
 from tgrad.ops.index import *
 from tgrad.ops.linalg import *
+from tgrad.ops.loss import *
 from tgrad.ops.mask import *
 from tgrad.ops.maths import *
 from tgrad.ops.matmul import *
 from tgrad.ops.matrix_norm import *
+from tgrad.ops.norm import *
 from tgrad.ops.norms import *
 from tgrad.ops.optim import *
 from tgrad.ops.pointwise import *
 from tgrad.ops.pool import *
 from tgrad.ops.power import *
 from tgrad.ops.products import *
+from tgrad.ops.put import *
 from tgrad.ops.random import *
 from tgrad.ops.reduction import *
 from tgrad.ops.scan import *
+from tgrad.ops.scatter import *
 from tgrad.ops.shape import *
 from tgrad.ops.softmax import *
+from tgrad.ops.sort import *
 from tgrad.ops.statistics import *
+from tgrad.ops.unique import *
 from tgrad.ops.view import *
 from tgrad.ops.window import *

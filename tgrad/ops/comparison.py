@@ -233,6 +233,8 @@ def where(
         return OPS["nonzero"].function(condition, as_tuple=True)
     if input is None or other is None:
         raise TypeError("where(): expected both input and other, or neither")
+    if condition.dtype is dtypes.uint8:
+        condition = condition.to(dtypes.bool_)
     if condition.dtype is not dtypes.bool_:
         raise RuntimeError(
             "where expected condition to be a boolean tensor, but got a tensor with dtype "
