@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tgrad.dispatch import kernel
+from tgrad.kernels.parts import overlaps
 from tgrad.runtime.array import as_strided
 
 
@@ -22,7 +25,8 @@ def _place_window(y, x, shape, size, stride, offset):
         return
     item = y.itemsize
     if not overlaps(size, stride):
-        as_strided(y, size, tuple(s * item for s in stride), offset * item)[...] = x
+        window: Any = as_strided(y, size, tuple(s * item for s in stride), offset * item)
+        window[...] = x
         return
     places = np.arange(y.size)
     places = np.lib.stride_tricks.as_strided(places[offset:], size, [8 * s for s in stride])
@@ -30,16 +34,6 @@ def _place_window(y, x, shape, size, stride, offset):
     np.add.at(wide, places.reshape(-1), x.reshape(-1))
     if wide is not y:
         np.copyto(y, wide, casting="unsafe")
-
-
-def overlaps(size, stride) -> bool:
-    """Whether two positions of a window may be one element (never False where they are)."""
-    reach = 0
-    for s, n in sorted((s, n) for s, n in zip(stride, size, strict=True) if n > 1):
-        if s <= reach:
-            return True
-        reach += s * (n - 1)
-    return False
 
 
 @kernel("unfold_backward", "cpu")

@@ -19,11 +19,12 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda import maths, ordered
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
+from tgrad.runtime.settings import are_deterministic_algorithms_enabled
 
 # Moves need no arithmetic, and one kernel for each size of element is enough.
 BITS = {1: np.dtype(np.uint8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
@@ -37,6 +38,9 @@ class Index(NamedTuple):
     steps: Sequence[int]
     size: int  # of the table's axis that it indexes
     step: int  # of that axis, in elements
+
+
+Located = tuple[tuple[int, ...], Sequence[int], Sequence[Index]]  # shape, the table's steps there
 
 
 @functools.cache
@@ -91,7 +95,9 @@ def source(mode: str, count: int, rank: int) -> Any:
             f"    tl.store(flat_ptr + {place['flat']}, moved, mask=mask)",
         ]
     elif mode == "place":
-        lines.append("    tl.store(flat_ptr + offs, place.to(tl.int64), mask=mask)")
+        lines.append(
+            "    tl.store(flat_ptr + offs, tl.where(inside, place, -1).to(tl.int64), mask=mask)"
+        )
     elif mode == "fill":
         lines += [
             "    moved = tl.full((BLOCK,), value, table_ptr.dtype.element_ty)",
@@ -183,15 +189,15 @@ def run(
     )
 
 
-def add(
-    table: CudaArray,
-    flat: CudaArray,
-    locate: Callable[[CudaArray], tuple[tuple[int, ...], Sequence[int], Sequence[Index]]],
-) -> None:
-    """table += flat where ``locate(table)`` (shape, table steps, indices) says.
+def add(table: CudaArray, flat: CudaArray, locate: Callable[[CudaArray], Located]) -> None:
+    """table += flat where ``locate(table)`` says.
 
-    Half types and small integers add up in a contiguous scratch of 32 bits.
+    By atomics, half types and small integers in a contiguous scratch of 32 bits. Sums of floats
+    then depend on the order of arrival: where determinism is asked for they are sorted instead.
     """
+    if are_deterministic_algorithms_enabled() and table.dtype.kind not in "iub":
+        reduce(table, flat, locate(table), "add")
+        return
     total = table
     if table.dtype.name not in ATOMIC:
         total = cuda.empty(table.shape, wide(table.dtype))
@@ -200,6 +206,21 @@ def add(
     run("add", shape, flat, total, steps, indices)
     if total is not table:
         copy(table, total)
+
+
+def reduce(table: CudaArray, flat: CudaArray, located: Located, mode: str) -> None:
+    """table combined with flat in the order of flat's elements; ``mode`` as in ``ordered``."""
+    if flat.size == 0:
+        return
+    shape, steps, indices = located
+    places = cuda.empty((flat.size,), np.dtype(np.int64))
+    run("place", shape, places, table, steps, indices)
+    dense = flat
+    if flat.shape != shape or not flat.is_contiguous:
+        dense = cuda.empty(shape, flat.dtype)
+        copy(dense, flat)
+    reach = sum(s * (n - 1) for s, n in zip(table.steps, table.shape, strict=True))
+    ordered.reduce(table, places, reach, dense, mode)
 
 
 def wide(dtype: np.dtype) -> np.dtype:

@@ -11,18 +11,17 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import addressing
-from tgrad.kernels.cuda.addressing import Index
+from tgrad.kernels.cuda.addressing import Index, Located
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.ordered import scan
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
 STEP = 1024  # elements looked at at a time
 
 
-def located(
-    table: CudaArray, indices: list[CudaArray], start: int
-) -> tuple[tuple[int, ...], list[int], list[Index]]:
+def located(table: CudaArray, indices: list[CudaArray], start: int) -> Located:
     """Iteration shape, the table's steps in it and the indices, for table[..., indices, ...]."""
     rank = max(i.ndim for i in indices)
     common = [1] * rank
@@ -91,25 +90,6 @@ def count_kernel(counts_ptr, x_ptr, n, CHUNK: tl.constexpr, STEP: tl.constexpr, 
         offs = first * CHUNK + start + tl.arange(0, STEP)
         total += is_set(tl.load(x_ptr + offs, mask=offs < n, other=0)).to(tl.int64)
     tl.store(counts_ptr + first, tl.sum(total, axis=0))
-
-
-@triton.jit
-def scan_kernel(sums_ptr, counts_ptr, n, BLOCK: tl.constexpr):
-    """sums[i] = counts[0] + ... + counts[i - 1], up to i = n. One program goes through all."""
-    carry = tl.zeros((), tl.int64)
-    for start in range(0, n, BLOCK):
-        offs = start + tl.arange(0, BLOCK)
-        c = tl.load(counts_ptr + offs, mask=offs < n, other=0).to(tl.int64)
-        tl.store(sums_ptr + offs, carry + tl.cumsum(c, axis=0) - c, mask=offs < n)
-        carry += tl.sum(c, axis=0)
-    tl.store(sums_ptr + n, carry)
-
-
-def scan(sums: CudaArray, counts: CudaArray) -> None:
-    """The sums before each of ``counts``, and the total as one more element."""
-    n = counts.size
-    block = min(max(triton.next_power_of_2(n), 16), 4096)
-    cuda.launch(scan_kernel, (1,), sums, counts, n, BLOCK=block)
 
 
 @functools.cache

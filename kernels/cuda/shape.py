@@ -13,6 +13,7 @@ from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import addressing, maths
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.parts import overlaps
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -38,16 +39,6 @@ def _place_window(y, x, shape, size, stride, offset):
     addressing.run("add", size, x, start, stride, ())
     if not direct:
         copy(y, total)
-
-
-def overlaps(size: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Whether two positions of a window may be one element (never False where they are)."""
-    reach = 0
-    for s, n in sorted((s, n) for s, n in zip(stride, size, strict=True) if n > 1):
-        if s <= reach:
-            return True
-        reach += s * (n - 1)
-    return False
 
 
 @triton.jit

@@ -16,7 +16,6 @@ from tgrad.ops.view import (
     atleast_2d,
     atleast_3d,
     normalize_dim,
-    transpose,
 )
 from tgrad.ops.window import Basic, _as_strided, _slice, _unfold, at, parts
 
@@ -281,6 +280,5 @@ def meshgrid(*tensors: Tensor, indexing: str | None = None) -> tuple[Tensor, ...
         for i, x in enumerate(axes)
     ]
     if swapped:
-        grids = [transpose(x, 0, 1) for x in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)

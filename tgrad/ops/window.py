@@ -139,7 +139,7 @@ def parts(x: Tensor, dim: int, indices: list[Basic], unbound: bool) -> tuple[Ten
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``dim``, each without it; views."""
     if not input.array.shape:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     d = normalize_dim("unbind", dim, input.ndim)
     return parts(input, d, [at(d, i) for i in range(input.shape[d])], True)
 

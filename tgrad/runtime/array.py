@@ -145,7 +145,7 @@ def as_strided(
     if offset or 0 in a.shape:
         a = np.lib.stride_tricks.as_strided(a, a.shape or (1,), a.strides or (0,))
         holder = _Strided(a, shape, strides, offset)
-        return np.asarray(holder)
+        return np.asarray(holder).view(a.dtype)  # the interface knows bfloat16 as 2 bytes only
     return np.lib.stride_tricks.as_strided(a, shape, strides)
 
 

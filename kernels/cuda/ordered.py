@@ -1,0 +1,147 @@
+"""Combining values at repeated places in a fixed order: sort the places, then reduce each run.
+
+For what atomics cannot do (products, extrema with NaN) or must not (sums that repeat bit for bit).
+The sort is a stable radix sort of 4 bits a pass: counts per block, one scan of all counts, then
+every element moves to its rank. A pass reads and writes keys and positions once: 32 bytes a key.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda import maths
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+BLOCK = 512  # keys of one program: a one-hot tile of 512 x 16 stays in registers
+DIGITS = 16
+INT64 = np.dtype(np.int64)
+
+
+@triton.jit
+def digits_of(keys_ptr, first, n, shift, BLOCK: tl.constexpr):
+    """BLOCK keys from ``first`` on, and their digits as one-hot rows, empty past the end."""
+    offs = first + tl.arange(0, BLOCK)
+    keys = tl.load(keys_ptr + offs, mask=offs < n, other=0)
+    digit = ((keys >> shift) & 15).to(tl.int32)
+    hot = (digit[:, None] == tl.arange(0, 16)[None, :]) & (offs < n)[:, None]
+    return offs, keys, digit, hot.to(tl.int32)
+
+
+@triton.jit
+def histogram_kernel(counts_ptr, keys_ptr, n, shift, blocks, BLOCK: tl.constexpr):
+    """counts[digit, block]: the scan of its rows is where each block's keys of a digit begin."""
+    block = tl.program_id(0).to(tl.int64)
+    _, _, _, hot = digits_of(keys_ptr, block * BLOCK, n, shift, BLOCK)
+    counts = tl.sum(hot, axis=0)
+    tl.store(counts_ptr + tl.arange(0, 16) * blocks + block, counts.to(tl.int64))
+
+
+@triton.jit
+def move_kernel(
+    to_keys_ptr, to_order_ptr, keys_ptr, order_ptr, sums_ptr, n, shift, blocks,
+    FIRST: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Move BLOCK keys, and the positions they came with, to their rank by this digit."""
+    block = tl.program_id(0).to(tl.int64)
+    offs, keys, digit, hot = digits_of(keys_ptr, block * BLOCK, n, shift, BLOCK)
+    before = tl.sum(hot * (tl.cumsum(hot, axis=0) - 1), axis=1)
+    mask = offs < n
+    to = tl.load(sums_ptr + digit * blocks + block, mask=mask, other=0) + before
+    order = offs.to(tl.int64) if FIRST else tl.load(order_ptr + offs, mask=mask, other=0)
+    tl.store(to_keys_ptr + to, keys, mask=mask)
+    tl.store(to_order_ptr + to, order, mask=mask)
+
+
+@triton.jit
+def scan_kernel(sums_ptr, counts_ptr, n, BLOCK: tl.constexpr):
+    """sums[i] = counts[0] + ... + counts[i - 1], up to i = n. One program goes through all."""
+    carry = tl.zeros((), tl.int64)
+    for start in range(0, n, BLOCK):
+        offs = start + tl.arange(0, BLOCK)
+        c = tl.load(counts_ptr + offs, mask=offs < n, other=0).to(tl.int64)
+        tl.store(sums_ptr + offs, carry + tl.cumsum(c, axis=0) - c, mask=offs < n)
+        carry += tl.sum(c, axis=0)
+    tl.store(sums_ptr + n, carry)
+
+
+def scan(sums: CudaArray, counts: CudaArray) -> None:
+    """The sums before each of ``counts``, and the total as one more element."""
+    n = counts.size
+    block = min(max(triton.next_power_of_2(n), 16), 4096)
+    cuda.launch(scan_kernel, (1,), sums, counts, n, BLOCK=block)
+
+
+def sort(keys: CudaArray, largest: int) -> tuple[CudaArray, CudaArray]:
+    """Contiguous int64 keys in [0, largest], overwritten, in order; and where each was before."""
+    n = keys.size
+    blocks = triton.cdiv(n, BLOCK)
+    counts = cuda.empty((DIGITS * blocks,), INT64)
+    sums = cuda.empty((DIGITS * blocks + 1,), INT64)
+    other, order, positions = (cuda.empty((n,), INT64) for _ in range(3))
+    for shift in range(0, max(largest.bit_length(), 1), 4):
+        cuda.launch(histogram_kernel, (blocks,), counts, keys, n, shift, blocks, BLOCK=BLOCK)
+        scan(sums, counts)
+        cuda.launch(
+            move_kernel, (blocks,), other, positions, keys, order, sums, n, shift, blocks,
+            FIRST=shift == 0, BLOCK=BLOCK,
+        )  # fmt: skip
+        keys, other, order, positions = other, keys, positions, order
+    return keys, order
+
+
+@triton.jit
+def combine(a, b, MODE: tl.constexpr):
+    if MODE == "add":
+        y = a + b
+    elif MODE == "prod":
+        y = a * b
+    elif MODE == "amax":
+        y = tl.where((b > a) | (b != b), b, a)
+    else:
+        y = tl.where((b < a) | (b != b), b, a)
+    return y
+
+
+@triton.jit
+def runs_kernel(
+    table_ptr, keys_ptr, order_ptr, flat_ptr, n,
+    MODE: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """table[key] combined with flat at all positions of the key, in order, by a run's first lane.
+
+    Keys of -1, which nothing may be written at, are passed over.
+    """
+    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < n
+    key = tl.load(keys_ptr + offs, mask=mask, other=-1)
+    head = (
+        mask & (key >= 0) & (key != tl.load(keys_ptr + offs - 1, mask=mask & (offs > 0), other=-1))
+    )
+    acc = tl.load(table_ptr + key, mask=head, other=0).to(ACC)
+    active = head
+    at = offs
+    while tl.sum(active.to(tl.int32), axis=0) > 0:  # pyright: ignore[reportOperatorIssue]
+        order = tl.load(order_ptr + at, mask=active, other=0)
+        value = tl.load(flat_ptr + order, mask=active, other=0).to(ACC)
+        acc = tl.where(active, combine(acc, value, MODE), acc)
+        at += 1
+        inside = active & (at < n)
+        active = inside & (tl.load(keys_ptr + at, mask=inside, other=-1) == key)
+    tl.store(table_ptr + key, maths.to(acc, table_ptr.dtype.element_ty), mask=head)
+
+
+ACCUMULATE = {"float64": tl.float64, "float32": tl.float32, "float16": tl.float32,
+              "bfloat16": tl.float32}  # fmt: skip
+
+
+def reduce(table: CudaArray, places: CudaArray, largest: int, flat: CudaArray, mode: str) -> None:
+    """table[places[i]] combined with dense flat[i], in the order of i. ``places`` is used up."""
+    keys, order = sort(places, largest)
+    block = 4096 if cuda.is_emulated() else 128
+    cuda.launch(
+        runs_kernel, (triton.cdiv(keys.size, block),), table, keys, order, flat, keys.size,
+        MODE=mode, ACC=ACCUMULATE.get(table.dtype.name, tl.int64), BLOCK=block,
+    )  # fmt: skip

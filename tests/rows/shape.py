@@ -1,0 +1,31 @@
+"""Rows of the shape family: joining."""
+
+import numpy as np
+
+from tests.table import i, row, s, t
+
+
+def cat(xs, dim=0, axis=None):
+    rank = max(x.ndim for x in xs)
+    return np.concatenate([x for x in xs if x.ndim == rank], dim if axis is None else axis)
+
+
+MANY = [t(3, n) for n in (1, 2, 0, 4, *[1] * 15)]  # more than one launch joins
+
+ROWS = [
+    row("cat", s([t(2, 3), t(4, 3)]), s([t(2, 3), t(2, 1), t(2, 2)], 1), s([t(2, 3)], -1),
+        s((t(0, 3), t(2, 3))), s([t(0), t(2, 3)]), s([t(0), t(0)]), s([t(2, 2), i(1, 2)]),
+        s(MANY, 1),
+        s([t(37, 19, 3), t(37, 5, 3)], 1), ref=cat),
+    row("concat", s([t(2, 3), t(4, 3)], 0), ref=cat),
+    row("concatenate", s([t(2, 3), t(2, 2)], axis=1), ref=cat),
+    row("stack", s([t(2, 3), t(2, 3)]), s([t(2, 3), t(2, 3), t(2, 3)], -1), s([t(), t()]),
+        s([t(3, 0), t(3, 0)], 1), s([t(4), i(4)], 1), ref=np.stack),
+    row("hstack", s([t(3), t(2)]), s([t(2, 3), t(2, 1)]), s([t(), t(2)]), ref=np.hstack),
+    row("vstack", s([t(3), t(3)]), s([t(2, 3), t(3)]), s([t(), t()]), ref=np.vstack),
+    row("row_stack", s([t(3), t(3)]), ref=np.vstack),
+    row("dstack", s([t(3), t(3)]), s([t(2, 3), t(2, 3)]), s([t(2, 1, 2), t(2, 1, 3)]),
+        ref=np.dstack),
+    row("column_stack", s([t(3), t(3, 2)]), s([t(), t()]),
+        ref=lambda xs: np.column_stack([np.atleast_1d(x) for x in xs])),
+]  # fmt: skip

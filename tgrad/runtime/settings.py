@@ -1,0 +1,27 @@
+"""Whether results must be the same bits at every run."""
+
+from __future__ import annotations
+
+
+class _Determinism:
+    required = False
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Make ops whose fast way depends on the order in which a GPU's threads add take another.
+
+    On CUDA those are the sums at repeated indices (``scatter_add``, ``index_add``, ``index_put``
+    with ``accumulate``, the gradients of ``gather``, ``index_select``, indexing and embedding):
+    floats are then sorted by place and added in order. The CPU's results always repeat. Every op
+    has such a way, so that ``warn_only`` changes nothing.
+    """
+    if not isinstance(mode, bool):
+        raise TypeError(
+            f"use_deterministic_algorithms(): expected a bool, but got {type(mode).__name__}"
+        )
+    _Determinism.required = mode
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What :func:`use_deterministic_algorithms` was last given; False at first."""
+    return _Determinism.required
