@@ -5,10 +5,12 @@ from tgrad.ops.arrange import *
 from tgrad.ops.batch_norm import *
 from tgrad.ops.bounds import *
 from tgrad.ops.comparison import *
+from tgrad.ops.complex import *
 from tgrad.ops.conv import *
 from tgrad.ops.copy import *
 from tgrad.ops.creation import *
 from tgrad.ops.einsum import *
+from tgrad.ops.dropout import *
 from tgrad.ops.extrema import *
 from tgrad.ops.index import *
 from tgrad.ops.linalg import *

@@ -1,0 +1,42 @@
+"""Dropout: random bits made in registers, one read and one write of the tensor."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
+from __future__ import annotations
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tgrad.dispatch import kernel
+from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.random import launch, narrow, program_offsets, signed, word
+from tgrad.runtime import cuda
+from tgrad.runtime.array import is_contiguous
+
+
+@triton.jit
+def dropout_kernel(
+    y_ptr, x_ptr, n, key, counter, threshold, scale, T: tl.constexpr, BLOCKS: tl.constexpr
+):
+    """y = x * scale where the element's 32 bits reach ``threshold``, else 0; 8 a Philox block."""
+    offs = program_offsets(8 * BLOCKS)
+    keep = narrow(key, counter, BLOCKS).to(tl.uint64) >= word(threshold)
+    x = tl.load(x_ptr + offs, mask=offs < n, other=0).to(T)
+    y = x * tl.where(keep, tl.full((1,), scale, T), 0)
+    tl.store(y_ptr + offs, maths.to(y, y_ptr.dtype.element_ty), mask=offs < n)
+
+
+@kernel("_dropout", "cuda")
+def _dropout(y, x, p, key, counter):
+    if not is_contiguous(x):
+        fresh = cuda.empty(x.shape, x.dtype)
+        copy(fresh, x)
+        x = fresh
+    double = x.dtype == np.float64
+    threshold = min(int(p * 2.0**32 + 0.5), 2**32 - 1)
+    scale = np.float64(1 / (1 - p)) if double else 1 / (1 - p)
+    T = tl.float64 if double else tl.float32
+    launch(
+        dropout_kernel, y, 8, x, y.size, signed(key), signed(counter), threshold, scale, T=T
+    )  # fmt: skip
