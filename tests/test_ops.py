@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -148,6 +150,8 @@ def test_second_gradient_matches_finite_differences(row: Row, sample: Sample, de
 
 
 def test_every_public_op_has_a_row():
+    if os.environ.get("TGRAD_TEST_FAMILIES"):
+        pytest.skip("only a part of the table was asked for")
     covered = {row.name.rpartition(".")[2] for row in ROWS} | {
         c for row in ROWS for c in row.covers
     }
