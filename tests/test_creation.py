@@ -482,3 +482,55 @@ def test_inference_mode_marks_what_is_made_in_it():
     with tgrad.inference_mode():
         made = [tgrad.zeros(2), tgrad.tensor([1.0]), tgrad.rand(2), tgrad.from_numpy(np.ones(1))]
     assert all(t.is_inference() for t in made)
+
+
+def test_shapes_change_in_place():
+    x = tgrad.arange(6.0).reshape(2, 3).clone()
+    assert x.unsqueeze_(0).shape == (1, 2, 3) and x.squeeze_().shape == (2, 3)
+    same(x.t_(), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])
+    assert x.transpose_(0, 1).shape == (2, 3)
+    leaf = tgrad.ones(2, requires_grad=True)
+    y = (leaf * 2).unsqueeze_(1)
+    (y * tgrad.tensor([[1.0], [3.0]])).sum().backward()
+    same(leaf.grad, [2.0, 6.0])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        leaf.unsqueeze_(0)
+
+
+def test_resize_keeps_the_first_elements():
+    x = tgrad.arange(4)
+    same(x.resize_(2, 1), [[0], [1]])
+    assert x.resize_as_(tgrad.zeros(3, 3)).shape == (3, 3) and x.flatten()[1].item() == 1
+    assert x.is_same_size(tgrad.ones(3, 3)) and x.resolve_conj() is x
+    with pytest.raises(RuntimeError, match="cannot resize variables that require grad"):
+        tgrad.ones(2, requires_grad=True).resize_(1)
+
+
+def test_new_makes_tensors_of_the_same_type():
+    x = tgrad.zeros(1, dtype=tgrad.int32)
+    assert x.new(2, 3).shape == (2, 3) and x.new(2).dtype is tgrad.int32
+    same(x.new([1, 2]), [1, 2], tgrad.int32)
+
+
+@on_devices
+def test_diagonals_are_filled(device: str):
+    x = tgrad.zeros(7, 3, device=device)
+    want = np.zeros((7, 3))
+    np.fill_diagonal(want, 2)
+    np.testing.assert_array_equal(x.fill_diagonal_(2).cpu(), want)  # pyright: ignore
+    np.fill_diagonal(want, 2, wrap=True)
+    np.testing.assert_array_equal(x.fill_diagonal_(2, wrap=True).cpu(), want)  # pyright: ignore
+    same(
+        tgrad.zeros(2, 2, 2, device=device).fill_diagonal_(1), [[[1, 0], [0, 0]], [[0, 0], [0, 1]]]
+    )
+
+
+def test_parts_of_complex_tensors_are_views():
+    z = tgrad.tensor([1 + 2j, 3 - 4j])
+    same(z.real, [1.0, 3.0], tgrad.float32)
+    z.imag.fill_(5)
+    same(z, [1 + 5j, 3 + 5j])
+    x = tgrad.ones(2)
+    assert x.real is x
+    with pytest.raises(RuntimeError, match="non-complex"):
+        x.imag  # noqa: B018

@@ -29,6 +29,10 @@ from tgrad.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
 from tgrad.runtime.precision import get_float32_matmul_precision, set_float32_matmul_precision
+from tgrad.runtime.settings import (
+    are_deterministic_algorithms_enabled, use_deterministic_algorithms,
+)  # fmt: skip
+from tgrad.runtime.threads import get_num_threads, set_num_threads
 from tgrad.tensor import (
     Size, Tensor, is_complex, is_floating_point, is_nonzero, is_tensor, numel, result_type,
     typename,

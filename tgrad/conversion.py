@@ -223,6 +223,49 @@ class Conversion(Variable):
             return 0
         return (address(a) - start) // a.itemsize
 
+    def const_data_ptr(self) -> int:
+        """:meth:`data_ptr` for readers."""
+        return self.data_ptr()
+
+    def resize_(self, *size: int, memory_format: object = None) -> Any:
+        """Another shape in place: the first elements stay, new ones are uninitialised.
+
+        Raises: RuntimeError if it requires grad.
+        """
+        if self.tracked:
+            raise RuntimeError("cannot resize variables that require grad")
+        shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+        old = self.detach().reshape(-1)
+        flat = old.new_empty(math.prod(shape))
+        n = min(old.numel(), flat.numel())
+        flat.narrow(0, 0, n).copy_(old.narrow(0, 0, n))
+        self.array = flat.reshape(shape).array
+        return self
+
+    def resize_as_(self, tensor: Tensor) -> Any:
+        """:meth:`resize_` to the shape of another tensor."""
+        return self.resize_(*tensor.shape)
+
+    def is_same_size(self, other: Tensor) -> bool:
+        """Whether both have the same shape."""
+        return self.array.shape == other.array.shape
+
+    def is_nonzero(self) -> bool:
+        """Whether the one element is not 0. Raises RuntimeError for any other count."""
+        return bool(self)
+
+    def is_conj(self) -> bool:
+        """Whether conjugation is yet to be done: it never is."""
+        return False
+
+    is_neg = is_conj
+
+    def resolve_conj(self) -> Any:
+        """The tensor itself: nothing is done lazily."""
+        return self
+
+    resolve_neg = resolve_conj
+
     def is_set_to(self, tensor: Tensor) -> bool:
         """Whether both are the same view of the same memory."""
         a, b = self.array, tensor.array

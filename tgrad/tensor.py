@@ -458,5 +458,32 @@ def attach_methods() -> None:
             setattr(Tensor, entry.name + "_", method)
 
 
+# Views whose name_ form changes the tensor's own shape.
+RESHAPING = ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
+
+
+def reshaping(name: str) -> Callable[..., Tensor]:
+    """The in-place form of a view: the tensor takes over the view's shape, strides and node."""
+    function = OPS[name].function
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.tracked and self.node is None and autograd.is_grad_enabled():
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        y = function(self, *args, **kwargs)
+        self.array, self.node, self.output_nr = y.array, y.node, y.output_nr
+        if y.base is not None and self.base is not None:
+            self.view_chain = y.view_chain
+        return self
+
+    method.__name__ = method.__qualname__ = name + "_"
+    method.__doc__ = f"In-place form of :func:`{name}`."
+    return method
+
+
 attach_methods()
 attach_operators()
+for _name in RESHAPING:
+    if _name in OPS:
+        setattr(Tensor, _name + "_", reshaping(_name))

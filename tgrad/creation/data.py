@@ -355,6 +355,13 @@ def new_tensor(
     )
 
 
-Tensor.new_tensor = new_tensor  # pyright: ignore[reportAttributeAccessIssue]
+def new(self: Tensor, *args: Any, device: Device = None) -> Tensor:
+    """``Tensor(...)`` in this tensor's dtype and on its device: sizes, or a sequence's elements."""
+    place = self.device if device is None else device
+    return Tensor(*args, device=place).to(self.dtype)
+
+
+for _method in (new, new_tensor):
+    setattr(Tensor, _method.__name__, _method)
 
 __all__ = ["as_tensor", "asarray", "from_dlpack", "from_numpy", "frombuffer", "tensor"]

@@ -107,6 +107,28 @@ def fill_(input: Tensor, value: Number | Tensor) -> Tensor:
 
 
 @composite(spaces=("Tensor",))
+def fill_diagonal_(input: Tensor, fill_value: Number, wrap: bool = False) -> Tensor:
+    """Set the elements whose indices are all equal; ``wrap`` starts again below the bottom of the
+    square in a tall matrix, leaving one row between.
+
+    Raises: RuntimeError for fewer than two dims, or more than two of unequal sizes.
+    """
+    if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
+        raise RuntimeError(
+            "fill_diagonal_: expected a matrix or a tensor with all dims equal, got "
+            f"{list(input.shape)}"
+        )
+    if input.ndim > 2:
+        step = sum(input.stride())
+        input.as_strided((input.shape[0],), (step,)).fill_(fill_value)
+        return input
+    n, m = input.shape
+    for start in range(0, n if wrap else min(n, 1), m + 1):
+        input.narrow(0, start, min(m, n - start)).diagonal().fill_(fill_value)
+    return input
+
+
+@composite(spaces=("Tensor",))
 def zero_(input: Tensor) -> Tensor:
     """Set every element to 0."""
     return run_inplace(OPS["_fill"], (input, 0))
