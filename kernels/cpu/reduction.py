@@ -10,6 +10,7 @@ import numpy as np
 from tgrad.dispatch import kernel
 from tgrad.runtime import memory
 from tgrad.runtime.array import is_contiguous
+from tgrad.runtime.quiet import quiet
 
 SMALL = 4096  # elements; below, one NumPy reduction costs less than choosing
 BLOCK = 1024  # elements added in a row before partial sums are taken: bounds the rounding error
@@ -111,6 +112,9 @@ def column_sums(x: np.ndarray) -> np.ndarray:
 
 @kernel("_sum", "cpu")
 def _sum(y, x, dim, keepdim, dtype):
+    if x.size <= SMALL and y.dtype is x.dtype and y.dtype.char in "fd":
+        quiet.run(np.add.reduce, x, dim, None, y, keepdim)
+        return
     with np.errstate(all="ignore"):
         if y.dtype.kind in "biu" and x.dtype.kind not in "biu":
             x = x.astype(y.dtype)  # converted before it is added, as in PyTorch
