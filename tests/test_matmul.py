@@ -266,6 +266,44 @@ def test_chains_are_multiplied_in_the_best_order():
     assert (order[0, 5], order[0, 2], order[3, 5]) == (2, 0, 4)
 
 
+@pytest.mark.parametrize(
+    "equation, shapes",
+    [
+        (" b i k , b k j -> b i j ", [(2, 4, 3), (2, 3, 5)]),
+        ("ij->", [(4, 3)]),
+        ("ba", [(4, 3)]),
+        ("aB", [(4, 3)]),
+        ("ii", [(4, 4)]),
+        ("", [()]),
+        ("->", [()]),
+        (",ij", [(), (4, 3)]),
+        ("i...->...", [(4, 3, 2)]),
+        ("...i,i->...", [(2, 4, 3), (3,)]),
+        ("i...,...j", [(2, 4), (4, 3)]),
+        ("ij,j...->i...", [(2, 3), (3,)]),
+        ("ij,kl,jk", [(2, 3), (4, 5), (3, 4)]),
+        ("ij,jk,kl->il", [(4, 3), (3, 5), (5, 2)]),
+        ("ijk,ijk->j", [(2, 3, 4), (2, 3, 4)]),
+        ("ij,jk", [(0, 3), (3, 2)]),
+    ],
+)
+def test_einsum_reads_every_form_of_equation(equation, shapes):
+    pairs = [normal(*shape, seed=k) for k, shape in enumerate(shapes)]
+    want = np.asarray(np.einsum(equation, *(v for _, v in pairs)))
+    y = tgrad.einsum(equation, *(x for x, _ in pairs))
+    assert y.shape == want.shape
+    np.testing.assert_allclose(y.numpy(), want, rtol=1e-10, atol=1e-10)
+    np.testing.assert_array_equal(tgrad.einsum(equation, [x for x, _ in pairs]).numpy(), y.numpy())
+
+
+def test_einsum_broadcasts_dims_of_size_1():
+    (x, a), (w, b) = normal(4, 1), normal(5, 2, seed=1)
+    close(tgrad.einsum("ij,jk->ik", x, w), a * b.sum(0))
+    close(tgrad.einsum("i,i->i", x[0], w[:, 0]), a[0] * b[:, 0])
+    ints = tgrad.tensor(np.arange(6).reshape(2, 3))
+    assert tgrad.einsum("ij,kj->ik", ints, ints).tolist() == [[5, 14], [14, 50]]
+
+
 def test_einsum_of_one_operand_is_a_view():
     x, a = normal(3, 4)
     y = tgrad.einsum("ij->ji", x)
