@@ -206,6 +206,20 @@ def baddbmm(y, x, batch1, batch2, beta=1, alpha=1):
 
 @kernel("linear", "cpu")
 def linear(y, x, weight, bias=None):
+    if (
+        y.dtype.char in "fd"
+        and y.size
+        and x.size
+        and weight.ndim == 2
+        and x.flags.c_contiguous
+        and weight.flags.forc
+        and (bias is None or bias.ndim <= 1)
+    ):
+        rows = y.reshape(-1, y.shape[-1])
+        quiet.run(np.matmul, x.reshape(-1, x.shape[-1]), weight.T, rows)
+        if bias is not None:
+            quiet.run(np.add, rows, bias, rows)
+        return
     if bias is not None:
         bias = expand(bias, y.shape)
     if weight.ndim == 1:
