@@ -6,6 +6,7 @@ the tensors stood if these were neighbours, else in front.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,11 @@ from tgrad.autograd.variable import Variable
 from tgrad.device import CPU
 from tgrad.dispatch import OPS, Spec, composite, gradient, op, run_inplace, wrap
 from tgrad.ops.creation import checked_number
-from tgrad.ops.view import _expand, _permute
+from tgrad.ops.view import _expand, _permute, _view
 from tgrad.ops.window import ALL, Basic, _slice, address
 from tgrad.pointwise import broadcast
 from tgrad.runtime import cuda
-from tgrad.runtime.array import CudaArray
+from tgrad.runtime.array import CudaArray, reshape_strides
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -271,6 +272,11 @@ def gathered(x: Tensor, found: list[Found]) -> tuple[Tensor, list[Tensor], int]:
     Masks become the coordinates of what they select. Raises: IndexError for an index out of range,
     or tensors that do not broadcast.
     """
+    if len(found) == 1 and found[0][1].dtype is dtypes.bool_ and found[0][1].ndim > 1:
+        v, mask = found[0]
+        flat = joined(x, v, mask.ndim)
+        if flat is not None:
+            return flat, list(nonzero(mask.reshape(-1), as_tuple=True)), v
     dims: list[int] = []
     indices: list[Tensor] = []
     for v, t in found:
@@ -293,6 +299,16 @@ def gathered(x: Tensor, found: list[Found]) -> tuple[Tensor, list[Tensor], int]:
         return x, indices, dims[0]
     rest = [d for d in range(x.ndim) if d not in dims]
     return _permute(x, (*dims, *rest)), indices, 0
+
+
+def joined(x: Tensor, dim: int, count: int) -> Tensor | None:
+    """A view of x with ``count`` dims from ``dim`` on as one; None where strides forbid it."""
+    a = x.array
+    shape = a.shape
+    n = math.prod(shape[dim : dim + count])
+    new = (*shape[:dim], n, *shape[dim + count :])
+    possible = reshape_strides(shape, a.strides, new, a.itemsize) is not None
+    return _view(x, new) if possible else None
 
 
 def check_bounds(
@@ -332,10 +348,39 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         return _slice(input, (index, ...))
     if kind is slice and shape:
         return _slice(input, (as_slice(index), ...))
+    if kind is tuple and is_plain(shape, index):
+        return _slice(input, (*index, ...))
+    if is_vector(input, index):
+        check_bounds(index, 0, shape[0], IndexError, negative=True)
+        return _index(input, [index], 0)
     basic, found = parse(input, index)
     if not found:
         return _slice(input, basic)
     return _index(*gathered(sliced(input, basic), found))
+
+
+def is_plain(shape: tuple[int, ...], index: tuple) -> bool:
+    """Whether ``index`` is of ints in range and slices of ints: the short way in."""
+    if len(index) > len(shape):
+        return False
+    for item, n in zip(index, shape, strict=False):
+        if item.__class__ is int:
+            if not -n <= item < n:
+                return False
+        elif item.__class__ is not slice or as_slice(item) is not item:
+            return False
+    return True
+
+
+def is_vector(x: Tensor, index: Any) -> bool:
+    """Whether ``index`` is one integer tensor with dims, where x is."""
+    return (
+        isinstance(index, Variable)
+        and index.device is x.device
+        and index.array.dtype.kind == "i"
+        and len(index.array.shape) > 0
+        and len(x.array.shape) > 0
+    )
 
 
 def sliced(x: Tensor, basic: Basic) -> Tensor:
@@ -352,6 +397,10 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     """
     if not isinstance(value, (Variable, int, float, complex, np.generic)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {input.dtype} tensor")
+    single = index if index.__class__ is tuple else (index,)
+    if is_plain(input.array.shape, single):
+        assign(input, (*single, ...), value)
+        return
     basic, found = parse(input, index)
     if not found:
         assign(input, basic, value)
