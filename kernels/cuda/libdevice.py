@@ -44,7 +44,8 @@ def host(name: str) -> Callable[..., Any]:
             for a in args
         ]
         data = np.asarray(function(*values), kind)
-        return tl.tensor(type(like.handle)(data, like.handle.dtype), like.type)
+        handle = type(like.handle)(data, like.handle.dtype)
+        return tl.tensor(handle, like.type)  # pyright: ignore[reportArgumentType]
 
     return call
 

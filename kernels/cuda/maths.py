@@ -96,7 +96,8 @@ def fmod(x, y):
     """The remainder with the sign of x."""
     if x.dtype.is_floating():
         return libdevice.fmod(x, y)
-    return x % y
+    else:
+        return x % y
 
 
 @triton.jit
@@ -105,7 +106,8 @@ def remainder(x, y):
     r = fmod(x, y)
     if x.dtype.is_int_unsigned():
         return r
-    return tl.where((r != 0) & ((r < 0) != (y < 0)), r + y, r)
+    else:
+        return tl.where((r != 0) & ((r < 0) != (y < 0)), r + y, r)
 
 
 @triton.jit
@@ -113,7 +115,8 @@ def div_trunc(x, y):
     """The quotient rounded towards zero."""
     if x.dtype.is_floating():
         return trunc(div(x, y))
-    return x // y
+    else:
+        return x // y
 
 
 @triton.jit
@@ -121,10 +124,18 @@ def floor_divide(x, y):
     """The quotient rounded down: for floats by way of the remainder, as Python has it."""
     if x.dtype.is_int_unsigned():
         return x // y
+    elif x.dtype.is_int():
+        r = fmod(x, y)
+        down = (r != 0) & ((r < 0) != (y < 0))
+        return tl.where(down, x // y - 1, x // y)
+    else:
+        return floor_of_quotient(x, y)
+
+
+@triton.jit
+def floor_of_quotient(x, y):
     r = fmod(x, y)
     down = (r != 0) & ((r < 0) != (y < 0))
-    if x.dtype.is_int():
-        return tl.where(down, x // y - 1, x // y)
     exact = div(x, y)
     q = div(x - r, y)
     q = tl.where(down, q - 1, q)
@@ -138,24 +149,26 @@ def floor_divide(x, y):
 def pow(x, y):
     if x.dtype.is_floating():
         return libdevice.pow(x, y)
-    return integer_pow(x, y)
+    else:
+        return integer_pow(x, y, y.dtype.primitive_bitwidth)
 
 
 @triton.jit
-def integer_pow(x, y):
+def integer_pow(x, y, BITS: tl.constexpr):
     """By squaring, wrapping; 1 / x^-y rounded towards zero for negative y."""
     n = y
     p = x * 0 + 1
     square = x
-    for _ in tl.static_range(y.dtype.primitive_bitwidth):  # pyright: ignore[reportGeneralTypeIssues]
+    for _ in tl.static_range(BITS):  # pyright: ignore[reportGeneralTypeIssues]
         p = tl.where((n & 1) != 0, p * square, p)
         square = square * square
         n = n >> 1
     if y.dtype.is_int_unsigned():
         return p
-    odd = (y & 1) != 0
-    small = tl.where(x == 1, 1, tl.where(x == -1, tl.where(odd, -1, 1), 0))
-    return tl.where(y < 0, small.to(x.dtype), p)
+    else:
+        odd = (y & 1) != 0
+        small = tl.where(x == 1, 1, tl.where(x == -1, tl.where(odd, -1, 1), 0))
+        return tl.where(y < 0, small.to(x.dtype), p)
 
 
 @triton.jit
@@ -182,7 +195,8 @@ def fmin(x, y):
 def sign(x):
     if x.dtype.is_int_unsigned():
         return (x != 0).to(x.dtype)
-    return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
+    else:
+        return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
 
 
 # ---- rounding ------------------------------------------------------------------------------------

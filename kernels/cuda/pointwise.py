@@ -80,11 +80,11 @@ def body(pattern: str, where: dict, mask: str) -> list[str]:
     lines = []
     for i, kind in enumerate(pattern):
         if kind == "s":
-            lines.append(f"    x{i} = tl.full((BLOCK,), x{i}, T)")
+            lines.append(f"    v{i} = tl.full((BLOCK,), x{i}, T)")
         else:
             cast = ".to(T)" if kind == "a" else ""
-            lines.append(f"    x{i} = tl.load(x{i}_ptr + {where[i]}{mask}){cast}")
-    values = ", ".join(f"x{i}" for i in range(len(pattern)))
+            lines.append(f"    v{i} = tl.load(x{i}_ptr + {where[i]}{mask}){cast}")
+    values = ", ".join(f"v{i}" for i in range(len(pattern)))
     lines.append(f"    y = to(F({values}), y_ptr.dtype.element_ty)")
     lines.append(f"    tl.store(y_ptr + {where['y']}, y{mask})")
     return lines

@@ -49,7 +49,8 @@ def glu(x, dim=-1):
 ROWS = [
     row("relu", *MORE, s(i(5, low=-4)), ref=lambda x: np.maximum(x, 0)),
     f("relu", s(t(3), inplace=False), ref=lambda x, inplace: np.maximum(x, 0), covers=["relu_"]),
-    f("relu6", s(t(4, 5, low=-4, high=9)), s(i(5, low=-9, high=20)), ref=lambda x: np.clip(x, 0, 6)),
+    f("relu6", s(t(4, 5, low=-4, high=9)), s(i(5, low=-9, high=20)),
+      ref=lambda x: np.clip(x, 0, 6)),
     f("leaky_relu", *MORE, s(t(3, 4), 0.3), ref=lambda x, a=0.01: np.where(x > 0, x, a * x),
       covers=["leaky_relu_"]),
     f("prelu", s(t(4, 3), t(3)), s(t(2, 3, 4), t(3)), s(t(5), t(1)), s(t(2, 3), t(1)), s(t(), t()),

@@ -72,7 +72,8 @@ ROWS = [
     row("bitwise_xor", *WHOLE, ref=np.bitwise_xor),
     row("bitwise_left_shift", *SHIFTS, ref=left),
     row("bitwise_right_shift", *SHIFTS, ref=lambda x, y: np.right_shift(x, np.clip(y, 0, 63))),
-    row("where", s(b(5, 7), t(5, 7), t(5, 7)), s(b(4, 1), t(5), t()), s(b(3, 2731), t(3, 2731), 0.0),
+    row("where", s(b(5, 7), t(5, 7), t(5, 7)), s(b(4, 1), t(5), t()),
+        s(b(3, 2731), t(3, 2731), 0.0),
         s(b(6), 1.5, t(6)), s(b(4), i(4), i(1)), s(b(4), b(4), b(4)), s(b(0), t(0), t(0)),
         ref=np.where, dtypes=("float32", "float16", "bfloat16")),
 ]  # fmt: skip

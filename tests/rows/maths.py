@@ -6,7 +6,12 @@ from scipy import special
 from tests.table import i, row, s, t, value
 
 ALL = (s(t(4, 5)), s(t()), s(t(0, 3)), s(t(3, 2731)), s(value([-30.0, 30.0, 1e-9, 0.5])))
-POSITIVE = (s(t(4, 5, low=0.2, high=3)), s(t(low=0.2, high=3)), s(t(0, 3)), s(value([0.1, 1.0, 1000.0])))  # fmt: skip
+POSITIVE = (
+    s(t(4, 5, low=0.2, high=3)),
+    s(t(low=0.2, high=3)),
+    s(t(0, 3)),
+    s(value([0.1, 1.0, 1000.0])),
+)
 UNIT = (s(t(4, 5, low=-0.9, high=0.9)), s(t(low=-0.9, high=0.9)), s(t(0)))
 HALVES = (
     s(t(4, 5, low=-9, high=9)),

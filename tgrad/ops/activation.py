@@ -54,8 +54,8 @@ def relu(x):
 
 @derivative(relu)
 def relu_backward(g, y):
-    """g where y > 0, else 0."""
-    return xp.where(y > 0, g, 0)
+    """0 where y <= 0, else g."""
+    return xp.where(xp.le(y, 0), 0, g)
 
 
 @activation(accepts="float complex")
@@ -199,7 +199,7 @@ def hardshrink(x, lambd: float = 0.5):
 @derivative(hardshrink)
 def hardshrink_backward(g, x, lambd: float):
     """g where |x| > lambd, else 0."""
-    return xp.where(xp.ge(x, -lambd) & xp.le(x, lambd), 0, g)
+    return xp.where(xp.gt(x, lambd) | xp.lt(x, -lambd), g, 0)
 
 
 @composite(spaces=FUNCTIONAL)
@@ -224,7 +224,7 @@ def _softshrink(x, lambd: float):
 @derivative(_softshrink)
 def softshrink_backward(g, x, lambd: float):
     """g where |x| > lambd, else 0."""
-    return xp.where(xp.ge(x, -lambd) & xp.le(x, lambd), 0, g)
+    return xp.where(xp.gt(x, lambd) | xp.lt(x, -lambd), g, 0)
 
 
 @composite(spaces=EVERYWHERE)
@@ -360,7 +360,8 @@ def mish(x):
 @derivative(mish)
 def mish_backward(g, x):
     """g (t + x s (1 - t^2)) with t = tanh(softplus(x)) and s = sigmoid(x)."""
-    e = xp.exp(xp.minimum(x, 20))
+    x = xp.minimum(x, 20)
+    e = xp.exp(x)
     n = e * (e + 2)
     t = xp.div(n, n + 2)
     slope = xp.div((n + 1) * 4, (n + 2) * (n + 2))

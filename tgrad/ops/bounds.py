@@ -47,8 +47,8 @@ def fmin(x, other):
 
 @pointwise
 def larger_backward(g, x, other):
-    """g where x > other, half of it where they are equal, else 0."""
-    return xp.where(xp.eq(x, other), g * 0.5, xp.where(xp.gt(x, other), g, 0))
+    """0 where x < other, half of g where they are equal, else g."""
+    return xp.where(xp.eq(x, other), g * 0.5, xp.where(xp.lt(x, other), 0, g))
 
 
 @gradient(maximum, "x")

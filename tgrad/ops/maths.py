@@ -210,14 +210,16 @@ def atan2(x, other):
 
 @derivative(atan2, "x")
 def atan2_backward(g, x, other):
-    """g other / (x^2 + other^2)."""
-    return xp.div(g * other, x * x + other * other)
+    """g other / (x^2 + other^2), and 0 at the origin."""
+    d = x * x + other * other
+    return xp.where(xp.eq(d, 0), 0, xp.div(g * other, d))
 
 
 @derivative(atan2, "other")
 def atan2_other_backward(g, x, other):
-    """-g x / (x^2 + other^2)."""
-    return xp.div(-g * x, x * x + other * other)
+    """-g x / (x^2 + other^2), and 0 at the origin."""
+    d = x * x + other * other
+    return xp.where(xp.eq(d, 0), 0, xp.div(-g * x, d))
 
 
 @pointwise(result="float")

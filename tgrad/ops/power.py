@@ -39,19 +39,11 @@ def pow_backward(g, x, exponent):
 
 @gradient(_pow, "exponent")
 def _(g, x, y, exponent):
-    if isinstance(x, NUMBER):
-        if x == 0:
-            return g * 0
-        return g * conjugate(y * _log(x))
-    if y.dtype.is_complex:
-        return g * conjugate(y * x.log())
-    return pow_exponent_backward(g, x, y, exponent)
-
-
-def _log(x: Any) -> complex:
     if isinstance(x, complex):
-        return cmath.log(x)
-    return math.log(x) if x > 0 else math.nan
+        return g * conjugate(y * cmath.log(x))
+    if y.dtype.is_complex:
+        return g * conjugate(y * (math.log(float(x)) if isinstance(x, (int, float)) else x.log()))
+    return pow_exponent_backward(g, x, y, exponent)
 
 
 @pointwise
