@@ -123,8 +123,7 @@ def scan(
     inner = inner_size(x.shape, dim) if x.ndim else 1
     shared = {"F": function, "REVERSE": reverse, "ACC": getattr(tl, name)}
     last = {"TOTALS": False, "EXCLUSIVE": exclusive}
-    if t.splits == 1 or exclusive:
-        t = t._replace(splits=1, chunk=axes.length)
+    if t.splits == 1:
         run(y, y, axes, t, inner, CARRY=False, **last, **shared)
         return
     totals = cuda.empty((t.splits, axes.rows), np.dtype(name))
@@ -302,15 +301,17 @@ def shift_kernel(
     r = (offs // inner) % length - STEP
     inside = (offs < n) & (r >= 0) & (r < length)
     x = tl.load(x_ptr + offs - STEP * inner, mask=inside, other=0)
-    y = tl.where(inside, x, maths.to(tl.full((BLOCK,), fill, tl.float32), x.dtype))
+    other = tl.full((BLOCK,), fill, tl.float64 if x.dtype.primitive_bitwidth == 64 else tl.float32)
+    y = tl.where(inside, x, maths.to(other, x.dtype))
     tl.store(y_ptr + offs, y, mask=offs < n)
 
 
 @kernel("_shift", "cuda")
 def _shift(y, x, dim, step, fill):
     x, block = dense(x), block_size()
+    number = np.float64(fill) if y.dtype.itemsize == 8 else float(fill)
     cuda.launch(
         shift_kernel, (triton.cdiv(y.size, block),), y, x, y.size, x.shape[dim] if x.ndim else 1,
-        inner_size(x.shape, dim) if x.ndim else 1, float(fill), STEP=step,
+        inner_size(x.shape, dim) if x.ndim else 1, number, STEP=step,
         WIDE=y.size + block >= 2**31, BLOCK=block,
     )  # fmt: skip

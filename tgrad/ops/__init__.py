@@ -9,8 +9,8 @@ from tgrad.ops.complex import *
 from tgrad.ops.conv import *
 from tgrad.ops.copy import *
 from tgrad.ops.creation import *
-from tgrad.ops.einsum import *
 from tgrad.ops.dropout import *
+from tgrad.ops.einsum import *
 from tgrad.ops.extrema import *
 from tgrad.ops.index import *
 from tgrad.ops.linalg import *

@@ -1,0 +1,318 @@
+"""Sorting: short rows by a bitonic network in registers, long ones by radix passes over memory.
+
+Both work on integer keys that order NaN as PyTorch does (:func:`axes.order_key`) and carry the
+position along, which makes equal elements keep their order. Values are read once more at the end.
+"""
+
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false
+from __future__ import annotations
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tgrad.dispatch import kernel
+from tgrad.kernels.cuda.axes import Axes, locate, order_key, split
+from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
+from tgrad.kernels.cuda.scan import scan
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+
+# ---- rows in registers ---------------------------------------------------------------------------
+
+
+@triton.jit
+def partner(x, rows: tl.constexpr, n: tl.constexpr, step: tl.constexpr):
+    """x[:, i ^ step]: the other of each pair that the network compares."""
+    pairs = tl.reshape(x, (rows, n // (2 * step), 2, step))
+    other = tl.sum(pairs, 2, keep_dims=True) - pairs  # wraps, and is exact
+    return tl.reshape(other, (rows, n))
+
+
+@triton.jit
+def bitonic(key, at, PAIR: tl.constexpr, rows: tl.constexpr, n: tl.constexpr, LOG: tl.constexpr):
+    """Sort int64 keys along axis 1 (Batcher 1968), ``at`` with them and deciding ties if PAIR."""
+    lane = tl.arange(0, n)[None, :]
+    for stage in tl.static_range(1, LOG + 1):  # pyright: ignore[reportGeneralTypeIssues]
+        for i in tl.static_range(0, stage):  # pyright: ignore[reportGeneralTypeIssues]
+            step: tl.constexpr = 2 ** (stage - 1 - i)
+            other = partner(key, rows, n, step)
+            upper = (lane & step) != 0
+            down = (lane & (2**stage)) != 0  # this run is sorted the other way around
+            if PAIR:
+                other_at = partner(at, rows, n, step)
+                above = (key > other) | ((key == other) & (at > other_at))
+                swap = above != (upper != down)
+                at = tl.where(swap, other_at, at)
+            else:
+                swap = (key > other) != (upper != down)
+            key = tl.where(swap, other, key)
+    return key, at
+
+
+@triton.jit
+def sort_rows_kernel(
+    y_ptr, i_ptr, x_ptr, rows, length, keep, inner,
+    kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
+    DESCENDING: tl.constexpr, PAIR: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr, LOG: tl.constexpr,
+):  # fmt: skip
+    """The first ``keep`` of BLOCK_K sorted rows of at most BLOCK_R = 2^LOG elements, in registers.
+
+    Keys of 32 bits go with their position into one int64; those of 64 bits beside it (PAIR).
+    """
+    k = tl.program_id(0)
+    if WIDE:
+        k = k.to(tl.int64)
+    offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    y_k = (offs_k // inner) * (inner * keep) + offs_k % inner
+    mask_k = offs_k < rows
+    lane = tl.arange(0, BLOCK_R)
+    mask = mask_k[:, None] & (lane < length)[None, :]
+    x_r = locate(lane, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
+    key = order_key(x, False)
+    key = ~key if DESCENDING else key
+    at = tl.broadcast_to(lane[None, :], (BLOCK_K, BLOCK_R))
+    if PAIR:
+        key = tl.where(mask, key, 0x7FFFFFFFFFFFFFFF)  # lanes past the end come last
+    else:
+        key = (tl.where(mask, key, 0x7FFFFFFF).to(tl.int64) << 32) | at.to(tl.int64)
+    key, at = bitonic(key, at, PAIR, BLOCK_K, BLOCK_R, LOG)
+    if not PAIR:
+        at = (key & 0x7FFFFFFF).to(tl.int32)
+    kept = mask_k[:, None] & (lane < keep)[None, :]
+    x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    y = tl.load(x_ptr + x_k[:, None] + x_r, mask=kept, other=0)
+    out = y_k[:, None] + lane[None, :] * inner
+    tl.store(y_ptr + out, y, mask=kept)
+    tl.store(i_ptr + out, at.to(tl.int64), mask=kept)
+
+
+def longest_in_registers() -> int:
+    return 128 if cuda.is_emulated() else 4096
+
+
+# ---- long rows: radix passes ---------------------------------------------------------------------
+
+
+@triton.jit
+def keys_kernel(
+    key_ptr, at_ptr, x_ptr, order_ptr, length, blocks,
+    kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
+    DESCENDING: tl.constexpr, ORDERED: tl.constexpr, LEAST: tl.constexpr, K_COUNT: tl.constexpr,
+    K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """key[k, r] = x[k, p] as bits that sort as unsigned, at[k, r] = p; p is r, or order[k, r]."""
+    row = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
+    if WIDE:
+        row = row.to(tl.int64)
+        block = block.to(tl.int64)
+    offs = block * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < length
+    out = row * length + offs
+    p = offs
+    if ORDERED:
+        p = tl.load(order_ptr + out, mask=mask, other=0)
+    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_r = locate(p, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    key = order_key(tl.load(x_ptr + x_k + x_r, mask=mask, other=0), False)
+    key = ~key if DESCENDING else key
+    tl.store(key_ptr + out, key - LEAST, mask=mask)
+    tl.store(at_ptr + out, p.to(at_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def count_digits_kernel(
+    count_ptr, key_ptr, length, blocks, SHIFT: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """count[row, d, block] = how many of the block's keys have digit d at bit SHIFT."""
+    row = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
+    if WIDE:
+        row = row.to(tl.int64)
+        block = block.to(tl.int64)
+    offs = block * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < length
+    key = tl.load(key_ptr + row * length + offs, mask=mask, other=0)
+    digit = ((key >> SHIFT) & 15).to(tl.int32)
+    digits = tl.arange(0, 16)
+    hit = (digit[:, None] == digits[None, :]) & mask[:, None]
+    count = tl.sum(hit.to(tl.int32), 0)
+    tl.store(count_ptr + (row * 16 + digits) * blocks + block, count.to(tl.int64))
+
+
+@triton.jit
+def scatter_digits_kernel(
+    key_out_ptr, at_out_ptr, key_ptr, at_ptr, base_ptr, length, blocks,
+    SHIFT: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Move the block's keys to base[row, digit, block] plus their rank among equal digits."""
+    row = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
+    if WIDE:
+        row = row.to(tl.int64)
+        block = block.to(tl.int64)
+    offs = block * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < length
+    key = tl.load(key_ptr + row * length + offs, mask=mask, other=0)
+    at = tl.load(at_ptr + row * length + offs, mask=mask, other=0)
+    digit = ((key >> SHIFT) & 15).to(tl.int32)
+    digits = tl.arange(0, 16)
+    hit = ((digit[:, None] == digits[None, :]) & mask[:, None]).to(tl.int32)
+    rank = tl.sum(tl.cumsum(hit, 0) * hit, 1) - 1
+    base = tl.load(base_ptr + (row * 16 + digit) * blocks + block, mask=mask, other=0)
+    out = row * length + base + rank
+    tl.store(key_out_ptr + out, key, mask=mask)
+    tl.store(at_out_ptr + out, at, mask=mask)
+
+
+@triton.jit
+def take_sorted_kernel(
+    y_ptr, i_ptr, x_ptr, at_ptr, length, keep, inner, blocks,
+    kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
+    K_COUNT: tl.constexpr, K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """y, i = the first ``keep`` elements of each row in sorted order, and their positions."""
+    row = tl.program_id(0) // blocks
+    block = tl.program_id(0) % blocks
+    if WIDE:
+        row = row.to(tl.int64)
+        block = block.to(tl.int64)
+    offs = block * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < keep
+    at = tl.load(at_ptr + row * length + offs, mask=mask, other=0)
+    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    x = tl.load(x_ptr + x_k + x_r, mask=mask)
+    out = (row // inner) * (inner * keep) + row % inner + offs * inner
+    tl.store(y_ptr + out, x, mask=mask)
+    tl.store(i_ptr + out, at.to(tl.int64), mask=mask)
+
+
+LEAST = {"int8": -128, "uint8": 0, "bool": 0, "int16": -(2**15)}
+# Bits of a key that decide: (lowest, how many). Halves are compared as float32.
+BITS = {"int8": (0, 8), "uint8": (0, 8), "bool": (0, 4), "int16": (0, 16), "float16": (12, 20),
+        "bfloat16": (16, 16)}  # fmt: skip
+
+
+def radix_order(axes: Axes, descending: bool, order: CudaArray | None = None) -> CudaArray:
+    """The positions, (rows, length), that sort each row stably; of the given ``order`` of it.
+
+    Four bits a pass from the lowest: count digits by block, scan the counts, move (Satish, Harris
+    and Garland 2009).
+    """
+    rows, length, name = axes.rows, axes.length, axes.x.dtype.name
+    size = 8 if axes.x.dtype.itemsize == 8 else 4
+    least = LEAST.get(name, -(2**63) if size == 8 else -(2**31))
+    if descending and name in LEAST:
+        least = {"int8": -128, "uint8": -256, "bool": -2, "int16": -(2**15)}[name]
+    first, bits = BITS.get(name, (0, 8 * size))
+    places = np.dtype(np.int64 if length >= 2**31 else np.int32)
+    keys, other_keys = (cuda.empty((rows, length), np.dtype(f"int{8 * size}")) for _ in range(2))
+    at, other_at = (cuda.empty((rows, length), places) for _ in range(2))
+    block = 512 if cuda.is_emulated() else 1024
+    blocks = triton.cdiv(length, block)
+    wide = axes.wide
+    cuda.launch(
+        keys_kernel, (blocks * rows,), keys, at, axes.x, at if order is None else order, length,
+        blocks, *axes.arguments(), **axes.constants(), DESCENDING=descending,
+        ORDERED=order is not None, LEAST=least, BLOCK=block,
+    )  # fmt: skip
+    counts = cuda.empty((rows, 16 * blocks), np.dtype(np.int64))
+    base = cuda.empty((rows, 16 * blocks), np.dtype(np.int64))
+    for shift in range(first, first + bits, 4):
+        cuda.launch(
+            count_digits_kernel, (blocks * rows,), counts, keys, length, blocks, SHIFT=shift,
+            WIDE=wide, BLOCK=block,
+        )  # fmt: skip
+        scan(base, counts, 1, "sum", False, exclusive=True)
+        cuda.launch(
+            scatter_digits_kernel, (blocks * rows,), other_keys, other_at, keys, at, base, length,
+            blocks, SHIFT=shift, WIDE=wide, BLOCK=block,
+        )  # fmt: skip
+        keys, other_keys, at, other_at = other_keys, keys, other_at, at
+    return at
+
+
+@kernel("_sort", "cuda")
+def _sort(values, indices, x, dim, descending, k):
+    if values.size == 0:
+        return
+    axes = split(x, (dim,)[: x.ndim], ordered=True)
+    inner = inner_size(x.shape, dim) if x.ndim else 1
+    block = triton.next_power_of_2(axes.length)
+    if block <= longest_in_registers():
+        elements = 1024 if cuda.is_emulated() else 2048
+        block_k = max(1, min(elements // block, triton.next_power_of_2(axes.rows)))
+        cuda.launch(
+            sort_rows_kernel, (triton.cdiv(axes.rows, block_k),), values, indices, axes.x,
+            axes.rows, axes.length, k, inner, *axes.arguments(), **axes.constants(),
+            DESCENDING=descending, PAIR=x.dtype.itemsize == 8, BLOCK_K=block_k, BLOCK_R=block,
+            LOG=block.bit_length() - 1, num_warps=8 if block_k * block >= 2048 else 4,
+        )  # fmt: skip
+        return
+    at = radix_order(axes, descending)
+    block = block_size()
+    blocks = triton.cdiv(k, block)
+    cuda.launch(
+        take_sorted_kernel, (blocks * axes.rows,), values, indices, axes.x, at, axes.length, k,
+        inner, blocks, *axes.arguments(), **axes.constants(), BLOCK=block,
+    )  # fmt: skip
+
+
+# ---- runs of equal elements ----------------------------------------------------------------------
+
+
+@triton.jit
+def greater(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def run_lengths_kernel(
+    y_ptr, x_ptr, rows, length, inner, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):  # fmt: skip
+    """How far along its run each element of BLOCK_K rows is; contiguous (outer, length, inner)."""
+    k = tl.program_id(0)
+    if WIDE:
+        k = k.to(tl.int64)
+    offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
+    at_k = (offs_k // inner) * (inner * length) + offs_k % inner
+    mask_k = offs_k < rows
+    start = tl.zeros((BLOCK_K,), tl.int64)  # of the run that the last tile ended in
+    for r in range(0, length, BLOCK_R):
+        offs_r = (r + tl.arange(0, BLOCK_R)).to(tl.int64)
+        mask = mask_k[:, None] & (offs_r < length)[None, :]
+        at = at_k[:, None] + offs_r[None, :] * inner
+        x = tl.load(x_ptr + at, mask=mask, other=0)
+        inside = mask & (offs_r > 0)[None, :]
+        before = tl.load(x_ptr + at - inner, mask=inside, other=0)
+        new = tl.where(inside & (x != before), offs_r[None, :], 0)
+        starts = tl.maximum(tl.associative_scan(new, 1, greater), start[:, None])
+        tl.store(y_ptr + at, offs_r[None, :] - starts + 1, mask=mask)
+        start = tl.max(starts, 1)
+
+
+@kernel("_run_lengths", "cuda")
+def _run_lengths(y, x, dim):
+    if y.size == 0:
+        return
+    x = dense(x)
+    length, inner = x.shape[dim], inner_size(x.shape, dim)
+    rows = x.size // length
+    elements = 256 if cuda.is_emulated() else 2048
+    block_r = min(triton.next_power_of_2(length), elements if inner == 1 else 64)
+    block_k = max(1, min(triton.next_power_of_2(rows), elements // block_r))
+    cuda.launch(
+        run_lengths_kernel, (triton.cdiv(rows, block_k),), y, x, rows, length, inner,
+        WIDE=2 * x.size >= 2**31, BLOCK_K=block_k, BLOCK_R=block_r,
+    )  # fmt: skip
