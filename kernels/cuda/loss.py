@@ -88,7 +88,7 @@ def total_kernel(
     loss = tl.sum(losses, 0)
     total = tl.sum(totals, 0)
     if MEAN:
-        loss = loss / total
+        loss = maths.div(loss, total)
     tl.store(loss_ptr, maths.to(loss, loss_ptr.dtype.element_ty))
     tl.store(total_ptr, total)
 

@@ -51,7 +51,7 @@ FIXED = value([0, 2, 2, 4, 1, 2], "int")
 SAMPLES = (
     s(t(6, 5), FIXED), s(t(6, 5), FIXED, W), s(t(6, 5), FIXED, ignore_index=2),
     s(t(6, 5), FIXED, W, ignore_index=2, reduction="sum"), s(t(6, 5), FIXED, W, reduction="none"),
-    s(t(5), i(high=5)), s(t(5), i(1, high=5), reduction="none"),
+    s(t(5), i(high=5)),
     s(t(5), i(high=5), reduction="none"),
     s(t(2, 5, 7), i(2, 7, high=5), W, ignore_index=1), s(t(2, 5, 3, 2), i(2, 3, 2, high=5)),
     s(t(2, 5, 3, 2), i(2, 3, 2, high=5), ignore_index=0, reduction="none"),

@@ -59,7 +59,7 @@ ROWS = [
     row(
         "nn.functional.group_norm",
         s(t(2, 6, 5), 3, t(6), t(6)), s(t(2, 6), 2), s(t(2, 6, 3, 2), 1, t(6)),
-        s(t(3, 4, 5), 4, None, t(4), 0.1), s(t(0, 4, 2), 2, t(4), t(4)),
+        s(t(3, 4, 5), 4, t(4), t(4), 0.1), s(t(0, 4, 2), 2, t(4), t(4)),
         ref=group_norm,
     ),
     row("group_norm", s(t(2, 4, 3), 2, t(4), t(4)), ref=group_norm),

@@ -57,6 +57,34 @@ def softmin(
     return OPS["softmax"].function(input.neg(), dim, dtype)
 
 
+# ---- lookup tables -------------------------------------------------------------------------------
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """weight[input]: :func:`tgrad.embedding` with its arguments the other way round.
+
+    ``max_norm`` first shrinks, in place, the rows used whose ``norm_type``-norm exceeds it.
+    Raises: as :func:`tgrad.embedding`, and AssertionError for a padding_idx outside the table.
+    """
+    if padding_idx is not None:
+        rows = weight.shape[0]
+        if not -rows <= padding_idx < rows:
+            raise AssertionError("Padding_idx must be within num_embeddings")
+        padding_idx %= rows
+    if max_norm is not None:
+        OPS["embedding_renorm_"].function(weight, input, max_norm, norm_type)
+    at = -1 if padding_idx is None else padding_idx
+    return OPS["embedding"].function(weight, input, at, scale_grad_by_freq, sparse)
+
+
 # ---- publishing ----------------------------------------------------------------------------------
 
 

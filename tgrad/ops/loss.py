@@ -186,7 +186,7 @@ def nll_loss(
     if input.ndim == 1:
         rows = (input.unsqueeze(0), target.reshape(1) if target.numel() == 1 else target)
         loss = nll_loss(*rows, weight, None, ignore_index, None, reduction)
-        return loss.reshape(target.shape) if reduction == "none" else loss
+        return loss.reshape(()) if reduction == "none" else loss
     _check_batch(input, target)
     _check_classes("nll_loss", input, target, weight)
     _check_range(target, input.shape[1], ignore_index)
@@ -220,8 +220,13 @@ def cross_entropy(
         )
     if label_smoothing > 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+    soft = target.shape == input.shape
+    if soft and not target.dtype.is_floating_point:
+        raise RuntimeError(
+            "cross_entropy: Expected floating point type for target with class probabilities, got "
+            f"{target.dtype.name}"
+        )
     _check_float("log_softmax", input)
-    soft = target.dtype.is_floating_point and target.ndim == input.ndim
     if input.ndim == 1:
         target = target.unsqueeze(0) if soft or target.ndim == 0 else target
         rest = (weight, None, ignore_index, None, reduction, label_smoothing)
@@ -248,11 +253,6 @@ def _soft_cross_entropy(
     if ignore_index >= 0:
         raise RuntimeError("ignore_index is not supported for floating point target")
     classes = input.shape[1]
-    if target.shape != input.shape:
-        raise RuntimeError(
-            f"cross_entropy: Expected floating point target of shape {list(input.shape)}, got "
-            f"{list(target.shape)}"
-        )
     if smoothing > 0:
         target = target * (1 - smoothing) + smoothing / classes
     products = log_softmax(input, 1) * target

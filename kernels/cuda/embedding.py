@@ -1,0 +1,156 @@
+"""Lookup tables: a tile of rows is copied, and added back by atomics or in sorted order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from tgrad.dispatch import kernel
+from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.norm import acc_of, dense
+from tgrad.kernels.cuda.ordered import sort
+from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
+from tgrad.runtime.settings import are_deterministic_algorithms_enabled
+
+
+@triton.jit
+def embedding_kernel(
+    y_ptr, w_ptr, i_ptr, n, width, rows, w_row, w_col,
+    FLOATING: tl.constexpr, UNIT: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """BLOCK_T lookups x BLOCK_D columns. A row out of range is NaN (0 in integers)."""
+    k = tl.program_id(0).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
+    d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    i = tl.load(i_ptr + k, mask=k < n, other=0).to(tl.int64)
+    mask = (k < n)[:, None] & (d < width)[None, :]
+    inside = mask & ((i >= 0) & (i < rows))[:, None]
+    if UNIT:
+        at = (i * w_row)[:, None] + d[None, :]
+    else:
+        at = (i * w_row)[:, None] + (d * w_col)[None, :]
+    if FLOATING:
+        y = tl.load(w_ptr + at, mask=inside, other=float("nan"))
+    else:
+        y = tl.load(w_ptr + at, mask=inside, other=0)
+    tl.store(y_ptr + (k * width)[:, None] + d[None, :], y, mask=mask)
+
+
+@triton.jit
+def count_kernel(counts_ptr, i_ptr, n, rows, BLOCK: tl.constexpr):
+    """How often each row was looked up; integers add up the same in any order."""
+    k = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    i = tl.load(i_ptr + k, mask=k < n, other=-1).to(tl.int64)
+    one = tl.full((BLOCK,), 1, tl.int32)
+    tl.atomic_add(counts_ptr + i, one, mask=(k < n) & (i >= 0) & (i < rows), sem="relaxed")
+
+
+@triton.jit
+def embedding_backward_kernel(
+    dw_ptr, g_ptr, i_ptr, counts_ptr, n, width, rows, padding_idx,
+    BY_FREQUENCY: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """dw[i] += g for BLOCK_T lookups x BLOCK_D columns, by atomics in float32 or wider."""
+    k = tl.program_id(0).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
+    d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    i = tl.load(i_ptr + k, mask=k < n, other=-1).to(tl.int64)
+    used = (i >= 0) & (i < rows) & (i != padding_idx)
+    mask = used[:, None] & (d < width)[None, :]
+    g = tl.load(g_ptr + (k * width)[:, None] + d[None, :], mask=mask, other=0)
+    g = g.to(dw_ptr.dtype.element_ty)
+    if BY_FREQUENCY:
+        g /= tl.load(counts_ptr + i, mask=used, other=1).to(g.dtype)[:, None]
+    tl.atomic_add(dw_ptr + (i * width)[:, None] + d[None, :], g, mask=mask, sem="relaxed")
+
+
+@triton.jit
+def embedding_runs_kernel(
+    dw_ptr, keys_ptr, order_ptr, g_ptr, n, width, rows, padding_idx,
+    BY_FREQUENCY: tl.constexpr, ACC: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """One row of dw, by the program at the start of its run of sorted lookups, in their order."""
+    start = tl.program_id(0).to(tl.int64)
+    key = tl.load(keys_ptr + start)
+    before = tl.load(keys_ptr + start - 1, mask=start > 0, other=-1)
+    if (key != before) & (key >= 0) & (key < rows) & (key != padding_idx):
+        d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+        acc = tl.zeros((BLOCK_D,), ACC)
+        at = start
+        here = key
+        while here == key:
+            k = tl.load(order_ptr + at)
+            acc += tl.load(g_ptr + k * width + d, mask=d < width, other=0).to(ACC)
+            at += 1
+            here = tl.load(keys_ptr + at, mask=at < n, other=-1)
+        if BY_FREQUENCY:
+            acc /= (at - start).to(ACC)
+        y = maths.to(acc, dw_ptr.dtype.element_ty)
+        tl.store(dw_ptr + key * width + d, y, mask=d < width)
+
+
+def blocks(n: int, width: int, elements: int = 2048) -> tuple[int, int]:
+    """Lookups and columns of a tile."""
+    block_d = min(triton.next_power_of_2(max(width, 1)), 1024)
+    return min(triton.next_power_of_2(max(n, 1)), max(elements // block_d, 1)), block_d
+
+
+@kernel("embedding", "cuda")
+def embedding(y, weight, indices, padding_idx, scale_grad_by_freq, sparse):
+    if y.size == 0:
+        return
+    n, (rows, width) = indices.size, weight.shape
+    block_t, block_d = blocks(n, width)
+    cuda.launch(
+        embedding_kernel, (triton.cdiv(n, block_t), triton.cdiv(width, block_d)), y, weight,
+        dense(indices), n, width, rows, *weight.steps, FLOATING=weight.dtype.kind in "fV",
+        UNIT=weight.steps[1] == 1, BLOCK_T=block_t, BLOCK_D=block_d,
+    )  # fmt: skip
+
+
+@kernel("embedding_backward", "cuda")
+def embedding_backward(dw, g, indices, rows, padding_idx, scale_grad_by_freq):
+    n, width = indices.size, dw.shape[1]
+    if are_deterministic_algorithms_enabled():
+        _fill(dw, dw, 0)
+        if g.size and rows:
+            in_order(dw, dense(g), indices, padding_idx, scale_grad_by_freq)
+        return
+    wide = np.dtype(np.float64 if dw.dtype.itemsize == 8 else np.float32)
+    total = dw if dw.dtype == wide else cuda.empty(dw.shape, wide)
+    _fill(total, total, 0)
+    if g.size and rows:
+        where, counts = dense(indices), total
+        if scale_grad_by_freq:
+            counts = cuda.empty((rows,), np.dtype(np.int32))
+            _fill(counts, counts, 0)
+            grid = (triton.cdiv(n, 1024),)
+            cuda.launch(count_kernel, grid, counts, where, n, rows, BLOCK=1024)
+        block_t, block_d = blocks(n, width)
+        cuda.launch(
+            embedding_backward_kernel, (triton.cdiv(n, block_t), triton.cdiv(width, block_d)),
+            total, dense(g), where, counts, n, width, rows, padding_idx,
+            BY_FREQUENCY=scale_grad_by_freq, BLOCK_T=block_t, BLOCK_D=block_d,
+        )  # fmt: skip
+    if total is not dw:
+        copy(dw, total)
+
+
+def in_order(
+    dw: CudaArray, g: CudaArray, indices: CudaArray, padding_idx: int, by_frequency: bool
+) -> None:
+    """The sums without atomics: lookups sorted by row, each run added up by one program."""
+    n, (rows, width) = indices.size, dw.shape
+    keys = cuda.empty((n,), np.dtype(np.int64))
+    copy(keys.reshape(indices.shape), indices)
+    keys, order = sort(keys, max(rows - 1, 0))
+    block_d = min(triton.next_power_of_2(width), 1024)
+    wide = np.dtype(np.float64 if dw.dtype.itemsize == 8 else np.float32)
+    cuda.launch(
+        embedding_runs_kernel, (n, math.ceil(width / block_d)), dw, keys, order, g, n, width, rows,
+        padding_idx, BY_FREQUENCY=by_frequency, ACC=acc_of(wide), BLOCK_D=block_d,
+    )  # fmt: skip
