@@ -63,9 +63,9 @@ TRIANGLES = (
 )  # fmt: skip
 
 ROWS = [
-    row("flip", s(t(3, 4), 0), s(t(3, 4), (0, -1)), s(t(3, 4), 0, 1), s(t(), 0), s(t(0, 3), 1),
-        s(b(5), 0),
-        ref=flip),
+    row("flip", s(t(3, 4), (0,)), s(t(3, 4), (0, -1)), s(t(), (0,)), s(t(0, 3), (1,)),
+        s(b(5), (0,)), ref=flip),
+    row("Tensor.flip", s(t(3, 4), 0, 1), s(t(3, 4), -1), ref=flip),
     row("fliplr", s(t(3, 4)), ref=np.fliplr),
     row("flipud", s(t(3, 4)), s(t(3)), ref=np.flipud),
     row("rot90", *[s(t(3, 4), k) for k in (0, 1, 2, 3, -1)], s(t(2, 3, 4), 1, (2, 0)),

@@ -143,7 +143,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
     given = _tensors("cat", tensors)
     if not given:
         raise ValueError("cat(): expected a non-empty list of Tensors")
-    kept = [x for x in given if x.array.shape != (0,)] or given[:1]
+    kept = [x for x in given if x.array.shape != (0,)] or given
     shape = kept[0].array.shape
     if not shape or any(not x.array.shape for x in given):
         i = next(i for i, x in enumerate(given) if not x.array.shape)
