@@ -63,7 +63,8 @@ def test_few_rows_of_a_permuted_batch_are_folded_into_one_product():
 def tiles(dtype: str):
     from tgrad.kernels.cuda import tiles
 
-    return tiles.TILES[tiles.kind_of(np.dtype(dtype), "ieee")]
+    kinds = {tiles.kind_of(np.dtype(dtype), "ieee", aligned) for aligned in (True, False)}
+    return [tile for kind in sorted(kinds) for tile in tiles.TILES[kind]]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
@@ -106,6 +107,7 @@ def test_the_heuristics_fill_a_gpu(monkeypatch):
     deep = tiles.config(64, 64, 100_000, half)
     assert deep.split_k >= 32
     assert tiles.config(4, 4096, 64, half).block_m == 16
+    assert tiles.config(1823, 781, 500, half, aligned=False) in tiles.TILES["ragged"]
     assert tiles.config(50, 50, 50, half, batch=1000).split_k == 1
     assert tiles.vector_config(1, 1_000_000, 1).split_k >= 32
     tiles.config.cache_clear()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tgrad.dispatch import kernel
 
 
-def lapack(routine: str, x: np.ndarray):
+def lapack(routine: str, x: np.ndarray) -> Any:
     """SciPy's LAPACK function for ``x``'s dtype."""
     from scipy.linalg import lapack
 

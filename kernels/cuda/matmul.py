@@ -242,6 +242,10 @@ class Problem:
         y, a, b, c = self.steps
         self.steps = [[o, i, n, m] for o, i, m, n in (y, b, a, c)]
 
+    def is_aligned(self) -> bool:
+        """Whether rows (or columns) of a and b start on multiples of 16 elements."""
+        return all(1 in x[2:] and all(s % 16 == 0 for s in x if s != 1) for x in self.steps[1:3])
+
     def is_wide(self) -> bool:
         """Whether an offset inside one batch entry may pass 2^31."""
         sizes = ((self.M, self.N), (self.M, self.K), (self.K, self.N), (self.M, self.N))
@@ -322,7 +326,7 @@ def run(
         choice = (
             vector_config(p.M, p.K, p.steps[1][3], p.batch)
             if vector
-            else config(p.M, p.N, p.K, p.y.dtype, p.batch, precision)
+            else config(p.M, p.N, p.K, p.y.dtype, p.batch, precision, p.is_aligned())
         )
     acc, acc_numpy = accumulator(p.y.dtype)
     ys, as_, bs, cs = p.steps
@@ -397,7 +401,7 @@ def baddbmm(y, x, batch1, batch2, beta=1, alpha=1):
 
 
 @kernel("linear", "cuda")
-def linear(y, x, weight, bias=None):
+def linear(y, x, weight, bias: Any = None):
     if bias is not None:
         bias = expand(bias, y.shape)
     if weight.ndim == 1:

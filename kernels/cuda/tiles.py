@@ -35,6 +35,13 @@ TILES: dict[str, list[Config]] = {
         Config(32, 64, 64, 4, 5), Config(32, 32, 64, 4, 5), Config(16, 128, 64, 4, 4),
         Config(128, 16, 64, 4, 4), Config(16, 32, 64, 2, 5), Config(16, 16, 64, 1, 5),
     ],
+    # 2-byte elements whose rows start off 16-byte boundaries cannot be copied asynchronously: they
+    # pass through registers, of which a 128 x 128 tile has none to spare.
+    "ragged": [
+        Config(64, 128, 32, 8, 2), Config(128, 64, 32, 8, 2), Config(64, 64, 32, 4, 2),
+        Config(64, 32, 32, 4, 2), Config(32, 64, 32, 4, 2), Config(32, 32, 64, 4, 2),
+        Config(16, 64, 64, 4, 2), Config(64, 16, 64, 4, 2), Config(16, 16, 64, 1, 2),
+    ],
     "tf32": [
         Config(128, 128, 32, 8, 4), Config(64, 128, 32, 8, 4), Config(64, 64, 32, 4, 4),
         Config(64, 32, 32, 4, 5), Config(32, 64, 32, 4, 5), Config(32, 32, 32, 4, 5),
@@ -72,7 +79,8 @@ class Machine(NamedTuple):
 
 # Sustained rates of an H100 SXM, about 70% of the peak.
 H100 = Machine(
-    132, {"half": 5.2e6, "tf32": 2.6e6, "float32": 3.0e5, "float64": 3.0e5, "int": 3.0e4}
+    132,
+    {"half": 5.2e6, "ragged": 2.0e6, "tf32": 2.6e6, "float32": 3e5, "float64": 3e5, "int": 3e4},
 )
 # The interpreter's time is Python's: so much a program and a step, whatever the tile.
 EMULATED = H100._replace(multiprocessors=4, shared_memory=1, start=2000.0, step=1000.0)
@@ -82,24 +90,30 @@ def machine() -> Machine:
     return EMULATED if cuda.is_emulated() else H100
 
 
-def kind_of(dtype: np.dtype, precision: str) -> str:
-    """The row of TILES for a dtype."""
+def kind_of(dtype: np.dtype, precision: str, aligned: bool = True) -> str:
+    """The row of TILES for a dtype; ``aligned``: rows of both operands start on 16 elements."""
     if dtype.kind in "iu":
         return "int"
     if dtype.itemsize == 2:
-        return "half"
+        return "half" if aligned else "ragged"
     return "float64" if dtype.itemsize == 8 else "float32" if precision == "ieee" else "tf32"
 
 
 @functools.lru_cache(4096)
 def config(
-    M: int, N: int, K: int, dtype: np.dtype, batch: int = 1, precision: str = "ieee"
+    M: int,
+    N: int,
+    K: int,
+    dtype: np.dtype,
+    batch: int = 1,
+    precision: str = "ieee",
+    aligned: bool = True,
 ) -> Config:
     """Tile, warps, stages and split of K that the cost model finds fastest for this shape.
 
     Tiles larger than the matrix are left out.
     """
-    kind, gpu = kind_of(dtype, precision), machine()
+    kind, gpu = kind_of(dtype, precision, aligned), machine()
     fitting = [t for t in TILES[kind] if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
     options = [
         tile._replace(split_k=split)

@@ -298,7 +298,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Spec:
     dtype: all alike; float16 and bfloat16 are summed in float32, bias included, and rounded once.
     Raises: RuntimeError where sizes or dtypes do not agree.
     """
-    a, w = x.array.shape, weight.array.shape
+    a, w = x.shape, weight.shape
     if not a or not w:
         raise RuntimeError(
             "linear: both arguments to linear need to be at least 1D, but they are "
