@@ -1,4 +1,4 @@
-"""Every op of the registry, on both devices: values, dtypes, layouts, first and second gradients."""
+"""Every op of the registry on both devices: values, dtypes, layouts, first and second gradients."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def gradients(row: Row, sample: Sample, device: str, order: int):
 
 
 def numeric(row: Row, sample: Sample, order: int, k: int, direction: np.ndarray):
-    """Central difference, along ``direction`` of leaf ``k``, of what ``gradients`` differentiates."""
+    """Central difference along ``direction`` of leaf ``k`` of what ``gradients`` differentiates."""
 
     def f(step: float) -> float:
         made = tensors(row, sample, "cpu", grad=True)

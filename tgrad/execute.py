@@ -169,7 +169,7 @@ def record(
             any_tracked = True
     if not any_tracked:
         return
-    if any([x is not None and x.inference for x in inputs]):
+    if any(x is not None and x.inference for x in inputs):
         raise RuntimeError(
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
             "inference mode in computation tracked by autograd."

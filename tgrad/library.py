@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tgrad import dispatch
-from tgrad import pointwise as _pointwise
 from tgrad.dispatch import OPS, FallbackWarning, Op, Spec, gradient
 from tgrad.expression import xp
+from tgrad.pointwise import pointwise as _pointwise
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import Array, CudaArray, is_contiguous
 from tgrad.runtime.cuda import launch
@@ -41,7 +41,7 @@ def pointwise(
 
     Raises: ValueError if the name is taken.
     """
-    declare = _pointwise.pointwise(spaces=spaces, **options)
+    declare = _pointwise(spaces=spaces, **options)
     return declare if expression is None else declare(expression)
 
 

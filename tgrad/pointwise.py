@@ -163,8 +163,9 @@ def pointwise(
 
         make = {1: fast_unary, 2: fast_binary}.get(entry.arity)
         short = make is not None and not entry.params and dtypes.FLOAT in entry.accepts
-        call = fast = make(entry, general) if make is not None and short else None
-        if fast is None:
+        if make is not None and short:
+            call = make(entry, general)
+        else:
 
             def call(*args: Any, **kwargs: Any) -> Any:
                 return general(args, kwargs)
@@ -206,7 +207,7 @@ def derive_gradient(entry: Pointwise) -> None:
 
 
 def _cut(x: Any, create: bool) -> Any:
-    """x as an argument of its own: inputs may depend on each other, and partials must not see it."""
+    """x as an argument of its own: inputs may depend on each other, partials must not see it."""
     return OPS["_expand"].function(x, x.shape) if create else x.detach().requires_grad_()
 
 

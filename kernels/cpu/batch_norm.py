@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu.rows import THREADS, as_wide, each_piece, ones
-from tgrad.runtime import memory
+from tgrad.kernels.cpu.rows import as_wide, each_piece, ones
+from tgrad.runtime import memory, threads
 
 
 def as_channels(x: np.ndarray) -> np.ndarray:
@@ -29,7 +29,7 @@ def _batch_norm(y, mean, var, x, weight, bias, eps):
     xs, out = as_channels(x), as_channels(y)
     samples, channels, length = xs.shape
     count = samples * length
-    partial = np.zeros((2, THREADS, channels), wide)
+    partial = np.zeros((2, threads.get_num_threads(), channels), wide)
     with np.errstate(all="ignore"):
 
         def add(start: int, stop: int, worker: int) -> None:
@@ -69,7 +69,7 @@ def batch_norm_backward(dx, dw, db, g, x, weight, mean, var, eps):
     if x.size == 0:
         dw[...] = db[...] = 0
         return
-    partial = np.zeros((2, THREADS, channels), wide)
+    partial = np.zeros((2, threads.get_num_threads(), channels), wide)
     with np.errstate(all="ignore"):
 
         def add(start: int, stop: int, worker: int) -> None:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu.rows import THREADS, as_wide, each_piece, sums
-from tgrad.runtime import memory
+from tgrad.kernels.cpu.rows import as_wide, each_piece, sums
+from tgrad.runtime import memory, threads
 
 
 def as_rows(x: np.ndarray, dims: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def layer_norm_backward(dx, dw, db, g, x, weight, mean, rstd, dims, eps, centere
     w = flat(weight, wide)
     rows, n = xs.shape
     # One row of partial sums a thread; each thread walks a fixed share of the rows.
-    partial = np.zeros((2, THREADS, n), wide)
+    partial = np.zeros((2, threads.get_num_threads(), n), wide)
 
     def work(start: int, stop: int, worker: int) -> None:
         gi, r = as_wide(gs[start:stop], wide), rstds[start:stop]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tgrad.dtypes import dtype
     from tgrad.pointwise import Pointwise
 
+SMALL = 2048  # elements; below, a fresh array a step costs less than laying out work buffers
 PIECE = 128 * 1024  # bytes of each buffer: all of an expression's together stay in L2
 PARALLEL = 1 << 20  # elements; below, waking a second thread costs more than it saves
 THREAD_PIECE = 1 << 17  # elements; smaller pieces on two threads fight for the interpreter lock
@@ -39,25 +40,24 @@ DIVIDES = ("floor_divide", "remainder", "fmod", "div_trunc", "div_floor")
 class _Expand(TraceMaths):
     """``xp`` while macros are traced into the program that uses them."""
 
-    def __init__(self, program: Program, kind: str):
+    def __init__(self, program: Program, kind: np.dtype):
         super().__init__(program)
         self.kind = kind
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        macro = maths.INTEGER_MACROS.get(name) if self.kind in "iu" else None
-        macro = macro or maths.MACROS.get(name)
+        macro = maths.macro(name, self.kind)
         return super().__getattr__(name) if macro is None else bind(macro, self)
 
 
-def expanded(program: Program, kind: str) -> Program:
-    """The program for NumPy dtypes of ``kind``: macros replaced by their steps, no-ops left out."""
+def expanded(program: Program, kind: np.dtype) -> Program:
+    """The program as computed in ``kind``: macros replaced by their steps, no-ops left out."""
     new = Program.__new__(Program)
     new.n, new.steps = program.n, []
     values = [Symbol(new, i) for i in range(program.n)]
     xp = _Expand(new, kind)
     for step in program.steps:
         args = [values[a.index] if isinstance(a, Symbol) else a for a in step.args]
-        nothing = kind in maths.NOTHING.get(step.name, "")
+        nothing = kind.kind in maths.NOTHING.get(step.name, "")
         values.append(args[0] if nothing else getattr(xp, step.name)(*args))
     new.result = values[program.result].index
     return new
@@ -86,32 +86,58 @@ def where_small(condition: Any, a: Any, b: Any) -> Any:
 
 def small_function(entry: Pointwise) -> Callable[..., Any]:
     """The expression as a function of small floating arrays: the bare ufunc where it is one."""
-    program = expanded(entry.program, "f")
+    single, double = (plain(entry, np.dtype(kind)) for kind in (np.float32, np.float64))
+    if all(step.name not in maths.FLOAT32_MACROS for step in entry.program.steps):
+        return single
+
+    def small(*operands: Any) -> Any:
+        return (single if operands[0].dtype.char == "f" else double)(*operands)
+
+    return small
+
+
+def plain(entry: Pointwise, kind: np.dtype) -> Callable[..., Any]:
+    """The expression, computed in ``kind``, as a function that returns new arrays."""
+    try:
+        known = entry.plain  # pyright: ignore[reportAttributeAccessIssue]
+    except AttributeError:
+        known = entry.plain = {}  # pyright: ignore[reportAttributeAccessIssue]
+    found = known.get(kind)
+    if found is None:
+        found = known[kind] = write_plain(entry.name, expanded(entry.program, kind))
+    return found
+
+
+def write_plain(name: str, program: Program) -> Callable[..., Any]:
     if len(program.steps) == 1:
         step = program.steps[0]
         in_order = [a.index if isinstance(a, Symbol) else None for a in step.args]
         if in_order == list(range(program.n)) and step.name != "where":
             return maths.FUNCTIONS[step.name]
-    scope: dict[str, Any] = {}
-    lines = [f"def {entry.name}({', '.join(f'v{i}' for i in range(program.n))}):"]
+    scope: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
+    lines = [f"def {name}({', '.join(f'v{i}' for i in range(program.n))}):"]
     for i, step in enumerate(program.steps):
-        name = f"f_{step.name}"
-        scope[name] = where_small if step.name == "where" else maths.FUNCTIONS[step.name]
+        where = step.name == "where"
+        scope[f"f_{step.name}"] = where_small if where else maths.FUNCTIONS[step.name]
         args = [f"v{a.index}" if isinstance(a, Symbol) else repr(a) for a in step.args]
-        lines.append(f"    v{program.n + i} = {name}({', '.join(args)})")
+        lines.append(f"    v{program.n + i} = f_{step.name}({', '.join(args)})")
     lines.append(f"    return v{program.result}")
-    scope.update(inf=math.inf, nan=math.nan)
-    exec(compile("\n".join(lines), f"<small {entry.name}>", "exec"), scope)
-    return scope[entry.name]
+    exec(compile("\n".join(lines), f"<plain {name}>", "exec"), scope)
+    return scope[name]
 
 
 def small(entry: Pointwise, operands: list) -> np.ndarray:
     """The result as a new array; float arrays of one shape and Python numbers."""
-    try:
-        function = entry.small_function  # pyright: ignore[reportAttributeAccessIssue]
-    except AttributeError:
-        function = entry.small_function = small_function(entry)  # pyright: ignore[reportAttributeAccessIssue]
-    return function(*operands)
+    return plain(entry, operands[0].dtype)(*operands)
+
+
+def fill_small(entry: Pointwise, y: np.ndarray, values: list, compute: np.dtype) -> None:
+    """y = expression(*values) without work buffers."""
+    conditions = entry.program.conditions
+    for i, a in enumerate(values):
+        if a.dtype != compute and a.ndim and not (i in conditions and a.dtype == np.bool_):
+            values[i] = a.astype(compute)
+    np.copyto(y, plain(entry, compute)(*values), casting="unsafe")
 
 
 # ---- large arrays --------------------------------------------------------------------------------
@@ -330,7 +356,10 @@ def launch(entry: Pointwise, y: np.ndarray, operands: list, compute: dtype) -> N
     values = [a if isinstance(a, np.ndarray) and a.ndim else number(a, compute) for a in operands]
     if compute.category <= INT and entry.name in DIVIDES and not np.all(values[1]):
         raise RuntimeError("ZeroDivisionError")
-    drive(routine(entry, y, values, compute.numpy), y, values)
+    if y.size <= SMALL:
+        quiet.run(fill_small, entry, y, values, compute.numpy)
+    else:
+        drive(routine(entry, y, values, compute.numpy), y, values)
 
 
 def number(a: Any, compute: dtype) -> Any:

@@ -3,62 +3,35 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tgrad.runtime import memory
+from tgrad.runtime import memory, threads
 
 PIECE, WIDE_PIECE = 65536, 131072  # elements: one thread, several threads
 PARALLEL = 1 << 20  # elements in all; below, waking another thread costs more than it saves
-THREADS = min(4, os.cpu_count() or 1)
-
-
-class _Pool:
-    """Worker threads, started at the first large call and forgotten by forked children."""
-
-    executor: ThreadPoolExecutor | None = None
-
-    @classmethod
-    def get(cls) -> ThreadPoolExecutor:
-        if cls.executor is None:
-            cls.executor = ThreadPoolExecutor(THREADS - 1, "tgrad-rows")
-        return cls.executor
-
-    @classmethod
-    def forget(cls) -> None:
-        cls.executor = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Pool.forget)
 
 
 def each_piece(work: Callable[[int, int, int], None], rows: int, length: int) -> None:
     """Call ``work(start, stop, thread)`` for pieces of ``rows`` rows of ``length`` elements.
 
-    Thread 0 .. THREADS - 1 walks a fixed share of the rows in order, so that what each one sums is
-    the same every time.
+    Each thread walks a fixed share of the rows in order, so that what it sums is the same every
+    time; ``thread`` counts from 0 and is below ``threads.get_num_threads()``.
     """
-    threads = THREADS if rows * length >= PARALLEL and rows > 1 else 1
-    step = max(1, (WIDE_PIECE if threads > 1 else PIECE) // max(length, 1))
+    large = rows * length >= PARALLEL
+    step = max(1, (WIDE_PIECE if large else PIECE) // max(length, 1))
+    share = -(-rows // threads.get_num_threads()) if large else max(rows, 1)
 
-    def walk(first: int, last: int, thread: int) -> None:
+    def walk(first: int, last: int) -> None:
         with np.errstate(all="ignore"):
             for start in range(first, last, step):
-                work(start, min(start + step, last), thread)
+                work(start, min(start + step, last), first // share)
 
-    if threads == 1:
-        walk(0, rows, 0)
-        return
-    share = -(-rows // threads)
-    shares = [(k, min(k + share, rows), i) for i, k in enumerate(range(0, rows, share))]
-    others = [_Pool.get().submit(walk, *s) for s in shares[1:]]
-    walk(*shares[0])
-    for other in others:
-        other.result()
+    if large:
+        threads.split(walk, rows)
+    else:
+        walk(0, rows)
 
 
 def wide_dtype(*arrays: np.ndarray | None) -> np.dtype:

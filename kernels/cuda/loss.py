@@ -133,7 +133,7 @@ def forward(
     weight: CudaArray | None, ignore_index: int, reduction: str,
 ) -> None:  # fmt: skip
     p, acc, reduces = planes(x, 1, 2), acc_of(total.dtype), reduction != "none"
-    t = tile(p, acc)
+    t = tile(p, acc, elements=2048)
     (programs,) = t.grid(p) if target.size else (0,)
     losses, totals = loss, total
     if reduces:

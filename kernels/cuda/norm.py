@@ -248,7 +248,7 @@ def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
     if y.size == 0:
         return
     p, acc = rows_of(x, dims), acc_of(mean.dtype)
-    t = tile(p, acc)
+    t = tile(p, acc, elements=2048, per_warp=512)
     w, b = dense_or(weight, y), dense_or(bias, y)
     cuda.launch(
         layer_norm_kernel, t.grid(p), y, mean, rstd, p.x, w, b, p.rows, p.n, p.step_o, p.step_n,

@@ -217,8 +217,8 @@ def _deterministic(func, xs, checked, k, tolerance: float) -> None:
     for i, a, b in zip(checked, first, second, strict=True):
         if a.size and np.nanmax(np.abs(a - b)) > tolerance:
             raise GradcheckError(
-                f"Backward is not reentrant, i.e., running backward with same input and "
-                f"grad_output multiple times gives different values, for input {i}. The tolerance for "
+                "Backward is not reentrant, i.e., running backward with same input and grad_output "
+                f"multiple times gives different values, for input {i}. The tolerance for "
                 f"nondeterminism was {tolerance}."
             )
 

@@ -140,7 +140,9 @@ class SavedPacked:
         return rebuilt(self.kind, x.array, x.device, x.version_counter(), edge)
 
 
-def rebuilt(kind: type[Variable], array: Any, where: Any, counter: list[int], edge: Edge | None) -> Any:
+def rebuilt(
+    kind: type[Variable], array: Any, where: Any, counter: list[int], edge: Edge | None
+) -> Any:
     """A tensor around ``array`` whose gradient flows to ``edge``."""
     x = kind.__new__(kind)
     x.array, x.device, x.counter = array, where, counter

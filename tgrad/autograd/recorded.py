@@ -108,7 +108,7 @@ class OpNode(Node):
         for rule in rules:
             values = rule.empty.copy()
             for k, kind, i in rule.fetch:
-                x = args[i] if i is not None else None
+                x: Any = args[i] if i is not None else None
                 if kind == "input":
                     if x is overwritten and x is not None:
                         x = old = x.detach().clone() if old is None else old
@@ -119,9 +119,9 @@ class OpNode(Node):
                 elif kind == "spec":
                     values[k] = _spec(x)
                 elif kind == "list":
-                    values[k] = [save_input(t) for t in args[i]]
+                    values[k] = [save_input(t) for t in x]
                 elif kind == "list_spec":
-                    values[k] = [_spec(t) for t in args[i]]
+                    values[k] = [_spec(t) for t in x]
                 else:  # needs
                     values[k] = tuple([e is not None for e in edges])
             saved.append(values)
@@ -169,10 +169,7 @@ class OpNode(Node):
 
 
 def _wanted(targets: list[int], edges: Sequence[Edge | None]) -> bool:
-    for t in targets:
-        if edges[t] is not None:
-            return True
-    return False
+    return any(edges[t] is not None for t in targets)
 
 
 def _spec(x: Any) -> Any:

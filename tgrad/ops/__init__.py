@@ -11,6 +11,8 @@ from tgrad.ops.copy import *
 from tgrad.ops.creation import *
 from tgrad.ops.dropout import *
 from tgrad.ops.einsum import *
+from tgrad.ops.elementwise_loss import *
+from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.index import *
 from tgrad.ops.linalg import *

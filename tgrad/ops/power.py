@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
-from tgrad.dispatch import composite, gradient
+from tgrad.dispatch import OPS, composite, gradient
 from tgrad.ops.pointwise import conjugate, reciprocal, square
 from tgrad.pointwise import NUMBER, derivative, pointwise, run_inplace, run_out, xp
 
@@ -39,11 +39,17 @@ def pow_backward(g, x, exponent):
 
 @gradient(_pow, "exponent")
 def _(g, x, y, exponent):
-    if isinstance(x, complex):
-        return g * conjugate(y * cmath.log(x))
+    if isinstance(x, NUMBER) and x != 0:
+        return g * conjugate(y * _log(x))
     if y.dtype.is_complex:
-        return g * conjugate(y * (math.log(float(x)) if isinstance(x, (int, float)) else x.log()))
+        return g * conjugate(y * OPS["log"].function(x))
     return pow_exponent_backward(g, x, y, exponent)
+
+
+def _log(x: Any) -> complex:
+    if isinstance(x, complex):
+        return cmath.log(x)
+    return math.log(x) if x > 0 else math.nan
 
 
 @pointwise
