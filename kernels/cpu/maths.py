@@ -15,9 +15,6 @@ import numpy as np
 
 from tgrad.expression import xp
 
-# elements; below, np.where is faster than masks of bits
-SMALL_WHERE = 512
-
 
 def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
     """a where condition, else b: the general case of dtypes and shapes."""
@@ -163,6 +160,6 @@ NOTHING = {"conj": "biuf", "floor": "biu", "ceil": "biu", "trunc": "biu", "round
 
 
 def macro(name: str, kind: np.dtype) -> Callable | None:
-    """The expression that stands for ``xp.name`` when computing in ``kind``; None for a function."""
+    """The expression that stands for ``xp.name`` when computing in ``kind``, if one does."""
     special = INTEGER_MACROS if kind.kind in "iu" else FLOAT32_MACROS if kind == np.float32 else {}
     return special.get(name) or MACROS.get(name)

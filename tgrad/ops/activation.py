@@ -32,7 +32,13 @@ def activation(
         flag = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
         full = signature.replace(parameters=[*signature.parameters.values(), flag])
 
+        defaults = tuple(p.default for p in full.parameters.values())
+        required = defaults.count(inspect.Parameter.empty)
+
         def prepare(*args: Any, **kwargs: Any) -> Instead:
+            if not kwargs and required <= len(args) <= len(defaults):
+                *ready, inplace = (*args, *defaults[len(args) :])
+                return Instead(call, tuple(ready), bool(inplace))
             bound = full.bind(*args, **kwargs)
             bound.apply_defaults()
             *ready, inplace = bound.arguments.values()
