@@ -14,33 +14,33 @@ from tgrad.testing import check_op
 
 
 @op
-def snake(x: tgrad.Tensor, a: float = 1.0) -> Spec:
+def wave(x: tgrad.Tensor, a: float = 1.0) -> Spec:
     """x + sin(a x)^2 / a (Ziyin et al. 2020, arXiv:2006.08195)."""
     return Spec(x.shape, x.dtype)
 
 
-@kernel(snake, "cpu")
-def snake_cpu(y, x, a):
+@kernel(wave, "cpu")
+def wave_cpu(y, x, a):
     np.add(x, np.sin(a * x) ** 2 / a, out=y)
 
 
 @triton.jit
-def snake_kernel(y_ptr, x_ptr, n, a, BLOCK: tl.constexpr):
+def wave_kernel(y_ptr, x_ptr, n, a, BLOCK: tl.constexpr):
     offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offs, mask=offs < n)
     s = tl.sin(x * a)
     tl.store(y_ptr + offs, x + s * s / a, mask=offs < n)
 
 
-@kernel(snake, "cuda")
-def snake_cuda(y, x, a):
+@kernel(wave, "cuda")
+def wave_cuda(y, x, a):
     a = np.float64(a) if x.dtype == np.float64 else a
     launch(
-        snake_kernel, (triton.cdiv(x.size, 256),), y, library.contiguous(x), x.size, a, BLOCK=256
+        wave_kernel, (triton.cdiv(x.size, 256),), y, library.contiguous(x), x.size, a, BLOCK=256
     )
 
 
-@gradient(snake)
+@gradient(wave)
 def _(g, x, a):
     return g * (1 + (2 * a * x).sin())
 
@@ -57,7 +57,7 @@ def _(g, x):
 
 
 def test_a_user_op_passes_every_check():
-    check_op(snake, tgrad.randn(37, 19), a=0.7)
+    check_op(wave, tgrad.randn(37, 19), a=0.7)
     check_op(cubed, tgrad.randn(5, 7))
 
 
@@ -98,7 +98,7 @@ def test_a_name_can_be_taken_only_once():
     with pytest.raises(KeyError):
         kernel("no_such_op", "cpu")
     with pytest.raises(ValueError, match="tpu"):
-        kernel(snake, "tpu")
+        kernel(wave, "tpu")
 
 
 def test_expressions_reach_the_namespace():

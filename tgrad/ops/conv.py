@@ -58,7 +58,7 @@ def _(g):
     return g.sum((0, 2, 3))
 
 
-@op
+@op(spaces=())
 def conv2d_backward_input(
     g: Tensor, w: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, size: Pair
 ) -> Spec:
@@ -82,7 +82,7 @@ def _(gg, g, w_spec, stride, padding, dilation, groups):
     return conv2d_backward_weight(g, gg, stride, padding, dilation, groups, w_spec.shape[2:])
 
 
-@op
+@op(spaces=())
 def conv2d_backward_weight(
     g: Tensor, x: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, size: Pair
 ) -> Spec:
