@@ -35,9 +35,7 @@ def wave_kernel(y_ptr, x_ptr, n, a, BLOCK: tl.constexpr):
 @kernel(wave, "cuda")
 def wave_cuda(y, x, a):
     a = np.float64(a) if x.dtype == np.float64 else a
-    launch(
-        wave_kernel, (triton.cdiv(x.size, 256),), y, library.contiguous(x), x.size, a, BLOCK=256
-    )
+    launch(wave_kernel, (triton.cdiv(x.size, 256),), y, library.contiguous(x), x.size, a, BLOCK=256)
 
 
 @gradient(wave)

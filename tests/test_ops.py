@@ -155,7 +155,9 @@ def test_every_public_op_has_a_row():
     covered = {row.name.rpartition(".")[2] for row in ROWS} | {
         c for row in ROWS for c in row.covers
     }
-    absent = sorted(e.name for e in OPS.values() if e.spaces and e.name not in covered)
+    # An in-place form of its own is run by tests/test_inplace.py from the row of its op.
+    names = {e.name: e.name.rstrip("_") for e in OPS.values() if e.spaces}
+    absent = sorted(n for n, base in names.items() if n not in covered and base not in covered)
     assert not absent
 
 

@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tgrad.autograd.grad_mode import mode
 from tgrad.autograd.recorded import Rule
 from tgrad.execute import (
     FallbackWarning,
@@ -180,7 +181,9 @@ def inplace_method(entry: Op) -> Callable[..., Any] | None:
 
     def composite_(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_inplace(entry.name + "_", self)
-        return self.copy_(function(self, *args, **kwargs))
+        # What the function saves for backward must outlive the write.
+        old = self.clone() if self.tracked and mode.enabled else self
+        return self.copy_(function(old, *args, **kwargs))
 
     def kernel_(self: Any, *args: Any, **kwargs: Any) -> Any:
         return run_inplace(entry, entry.bind((self, *args), kwargs))

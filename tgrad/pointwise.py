@@ -188,6 +188,8 @@ def derive_gradient(entry: Pointwise) -> None:
                 if need:
                     call[i] = _cut(args[i], create)
                     wanted.append(call[i])
+                elif isinstance(args[i], NUMBER):  # ops on numbers alone have no tensor to go by
+                    call[i] = g.new_full((), args[i])
             y = bind(entry.card, TensorMaths())(*call)
             if not y.tracked:  # it depends on these inputs in a condition only
                 return [None] * len(needs)

@@ -25,10 +25,15 @@ def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
     return out
 
 
-def erf(x: Any, out: Any = None) -> Any:
-    from scipy import special
+def from_scipy(name: str, *first: float) -> Callable[..., Any]:
+    """``scipy.special``'s function of that name, imported when it is first called."""
 
-    return special.erf(x, out=out)
+    def function(*args: Any, out: Any = None) -> Any:
+        from scipy import special
+
+        return getattr(special, name)(*first, *args, out=out)
+
+    return function
 
 
 def pow(x: Any, y: Any, out: Any = None) -> Any:
@@ -50,7 +55,7 @@ def pow(x: Any, y: Any, out: Any = None) -> Any:
 # Names that NumPy shares, and those that it spells otherwise.
 SAME = """
     bitwise_and bitwise_or bitwise_xor ceil copysign cos cosh exp exp2 floor floor_divide fmax
-    fmin fmod heaviside hypot isfinite isinf isnan log log2 log10 logaddexp logaddexp2 logical_and
+    fmin fmod gcd hypot isfinite isinf isnan lcm log log2 log10 logaddexp logaddexp2 logical_and
     logical_not logical_or logical_xor maximum minimum nextafter reciprocal remainder signbit
     sin sinh sqrt square tan tanh trunc
 """
@@ -82,8 +87,15 @@ FUNCTIONS |= {
     "round": np.rint,
     "sign_or_nan": np.sign,
     "sub": np.subtract,
-    "erf": erf,
+    "digamma": from_scipy("digamma"),
+    "erf": from_scipy("erf"),
+    "erfc": from_scipy("erfc"),
+    "erfinv": from_scipy("erfinv"),
+    "i0": from_scipy("i0"),
+    "i1": from_scipy("i1"),
+    "lgamma": from_scipy("gammaln"),
     "pow": pow,
+    "trigamma": from_scipy("zeta", 2.0),
     "where": where,
 }
 

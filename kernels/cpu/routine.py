@@ -77,6 +77,9 @@ def where_small(condition: Any, a: Any, b: Any) -> Any:
 def small_function(entry: Pointwise) -> Callable[..., Any]:
     """The expression as a function of small floating arrays: the bare ufunc where it is one."""
     single, double = (plain(entry, np.dtype(kind)) for kind in (np.float32, np.float64))
+    if any(step.name == "where" and not _typed(step.args[1:]) for step in entry.program.steps):
+        # where(..., 1, 0) of Python numbers alone has no dtype of its own.
+        return lambda *operands: np.asarray(double(*operands)).astype(operands[0].dtype)
     if all(step.name not in maths.FLOAT32_MACROS for step in entry.program.steps):
         return single
 
@@ -84,6 +87,10 @@ def small_function(entry: Pointwise) -> Callable[..., Any]:
         return (single if operands[0].dtype.char == "f" else double)(*operands)
 
     return small
+
+
+def _typed(args: tuple) -> bool:
+    return any(isinstance(a, Symbol) for a in args)
 
 
 def plain(entry: Pointwise, kind: np.dtype) -> Callable[..., Any]:

@@ -26,7 +26,8 @@ HOST = {
     "asinh": "numpy.arcsinh", "atan": "numpy.arctan", "atan2": "numpy.arctan2",
     "atanh": "numpy.arctanh", "pow": "numpy.power",
     "erf": "scipy.special.erf", "erfc": "scipy.special.erfc", "erfinv": "scipy.special.erfinv",
-    "lgamma": "scipy.special.gammaln",
+    "lgamma": "scipy.special.gammaln", "cyl_bessel_i0": "scipy.special.i0",
+    "cyl_bessel_i1": "scipy.special.i1",
 }  # fmt: skip
 
 

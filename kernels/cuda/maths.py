@@ -12,6 +12,16 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import libdevice
+from tgrad.kernels.cuda.special import (  # noqa: F401 - names of xp like those below
+    digamma,
+    gcd,
+    i0,
+    i1,
+    lcm,
+    logaddexp,
+    logaddexp2,
+    trigamma,
+)
 
 
 @triton.jit

@@ -36,6 +36,7 @@ from tgrad.ops.scatter import *
 from tgrad.ops.shape import *
 from tgrad.ops.softmax import *
 from tgrad.ops.sort import *
+from tgrad.ops.special import *
 from tgrad.ops.statistics import *
 from tgrad.ops.unique import *
 from tgrad.ops.view import *

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import alias, composite, gradient
-from tgrad.pointwise import Instead, derivative, pointwise, xp
+from tgrad.pointwise import Instead, derivative, pointwise, run_inplace, run_out, xp
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -176,29 +177,64 @@ def _(g, tensor1, value):
     return g * conjugate(tensor1) * value
 
 
-@pointwise(accepts="float complex")
-def lerp(x, end, weight):
+def nearer(input: Tensor, end: Tensor, weight: Any) -> tuple:
+    """The arguments of ``_lerp`` or, for a number, of its form for the end that is nearer."""
+    if isinstance(weight, Variable):
+        return _lerp, (input, end, weight)
+    return (_lerp_near if builtins.abs(weight) < 0.5 else _lerp_far), (input, end, weight)
+
+
+@composite
+def lerp(
+    input: Tensor, end: Tensor, weight: Tensor | float, *, out: Tensor | None = None
+) -> Tensor:
     """input + weight * (end - input), computed from the nearer end.
 
     Shape: broadcasts. ``weight`` is a number or a tensor.
     """
+    function, args = nearer(input, end, weight)
+    return function(*args) if out is None else run_out(function.op, args, out)
+
+
+@composite(spaces=("Tensor",))
+def lerp_(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """In-place form of :func:`lerp`."""
+    function, args = nearer(input, end, weight)
+    return run_inplace(function.op, args)
+
+
+@pointwise(accepts="float complex", spaces=())
+def _lerp_near(x, end, weight):
+    """x + weight * (end - x)."""
+    return x + weight * (end - x)
+
+
+@pointwise(accepts="float complex", spaces=())
+def _lerp_far(x, end, weight):
+    """end - (1 - weight) * (end - x)."""
+    return end - (end - x) * (1 - weight)
+
+
+@pointwise(accepts="float complex", spaces=())
+def _lerp(x, end, weight):
+    """Whichever of the two is exact at the nearer end."""
     d = end - x
     return xp.where(xp.abs(weight) < 0.5, x + weight * d, end - d * (1 - weight))
 
 
-@gradient(lerp, "x")
-def _(g, weight):
-    return g * (1 - conjugate(weight))
+for _blend in (_lerp_near, _lerp_far, _lerp):
 
+    @gradient(_blend, "x")
+    def _(g, weight):
+        return g * (1 - conjugate(weight))
 
-@gradient(lerp, "end")
-def _(g, weight):
-    return g * conjugate(weight)
+    @gradient(_blend, "end")
+    def _(g, weight):
+        return g * conjugate(weight)
 
-
-@gradient(lerp, "weight")
-def _(g, x, end):
-    return g * conjugate(end - x)
+    @gradient(_blend, "weight")
+    def _(g, x, end):
+        return g * conjugate(end - x)
 
 
 # ---- quotients -----------------------------------------------------------------------------------

@@ -363,7 +363,8 @@ def scatter_reduce_(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place form of :func:`scatter_reduce`."""
-    return input.copy_(scatter_reduce(input, dim, index, src, reduce, include_self=include_self))
+    old = input.clone()  # backward reads the values from before
+    return input.copy_(scatter_reduce(old, dim, index, src, reduce, include_self=include_self))
 
 
 def _identity(reduce: str, x: Tensor) -> float:

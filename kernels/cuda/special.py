@@ -1,0 +1,99 @@
+"""Special functions that libdevice lacks, written in Triton: parts of what ``xp`` means there."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda import libdevice
+
+
+@triton.jit
+def digamma(x):
+    """Reflected to x > 0, moved up by the recurrence to x >= 10, then the asymptotic series.
+
+    Bernardo 1976, algorithm AS 103; the coefficients are Cephes'.
+    """
+    whole = libdevice.trunc(x)
+    r = x - whole
+    negative = x < 0
+    y = tl.where(negative, 1 - x, x)
+    p = tl.where(negative, -3.141592653589793 / libdevice.tan(3.141592653589793 * r), 0.0)
+    for _ in tl.static_range(10):  # pyright: ignore[reportGeneralTypeIssues]
+        low = y < 10
+        p = tl.where(low, p - 1 / y, p)
+        y = tl.where(low, y + 1, y)
+    s = 1 / (y * y)
+    series = 8.33333333333333333333e-2
+    series = s * series - 2.10927960927960927961e-2
+    series = s * series + 7.57575757575757575758e-3
+    series = s * series - 4.16666666666666666667e-3
+    series = s * series + 3.96825396825396825397e-3
+    series = s * series - 8.33333333333333333333e-3
+    series = s * series + 8.33333333333333333333e-2
+    p = p + libdevice.log(y) - 0.5 / y - s * series
+    p = tl.where(x == float("inf"), x, p)
+    p = tl.where(negative & (r == 0), float("nan"), p)
+    return tl.where(x == 0, libdevice.copysign(x * 0 + float("inf"), -x), p)
+
+
+@triton.jit
+def trigamma(x):
+    """The derivative of :func:`digamma`, by the same three steps."""
+    low = x < 0.5
+    y = tl.where(low, 1 - x, x)
+    sine = libdevice.sin(3.141592653589793 * (x - 2 * tl.floor(x * 0.5)))
+    total = tl.zeros_like(x)
+    for _ in tl.static_range(12):  # pyright: ignore[reportGeneralTypeIssues]
+        total = total + 1 / (y * y)
+        y = y + 1
+    s = 1 / (y * y)
+    series = -1 / 30 + s * (5 / 66)
+    series = 1 / 42 + s * series
+    series = -1 / 30 + s * series
+    series = 1 / 6 + s * series
+    total = total + (1 + 0.5 / y + s * series) / y
+    bend = 9.869604401089358 / (sine * sine)
+    return tl.where(low, bend - total, total)
+
+
+@triton.jit
+def gcd(x, y):
+    """Euclid's algorithm; 92 steps are the most that 64 bits can need (two Fibonacci numbers)."""
+    a, b = tl.abs(x), tl.abs(y)
+    for _ in range(92):
+        more = b != 0
+        r = a % tl.where(more, b, 1)
+        a = tl.where(more, b, a)
+        b = tl.where(more, r, b)
+    return a
+
+
+@triton.jit
+def lcm(x, y):
+    d = gcd(x, y)
+    return tl.abs(x // tl.where(d == 0, 1, d) * y)
+
+
+@triton.jit
+def logaddexp(x, y):
+    top = tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL)
+    gap = tl.where(x == y, 0.0, tl.abs(x - y))  # equal infinities
+    return top + libdevice.log1p(libdevice.exp(-gap))
+
+
+@triton.jit
+def logaddexp2(x, y):
+    top = tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL)
+    gap = tl.where(x == y, 0.0, tl.abs(x - y))
+    return top + libdevice.log1p(libdevice.exp2(-gap)) * 1.4426950408889634
+
+
+@triton.jit
+def i0(x):
+    return libdevice.cyl_bessel_i0(x)
+
+
+@triton.jit
+def i1(x):
+    return libdevice.cyl_bessel_i1(x)
