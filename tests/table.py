@@ -79,6 +79,12 @@ def value(data: Any, kind: str = "float", grad: bool = True) -> Arg:
 class Sample:
     args: tuple
     kwargs: dict[str, Any]
+    why_no_torch: str = ""  # why this call is not compared with torch's
+
+
+def own(why: str, sample: Sample) -> Sample:
+    """A call that torch rejects, leaves undefined or gets less exactly, and why."""
+    return Sample(sample.args, sample.kwargs, why)
 
 
 def s(*args: Any, **kwargs: Any) -> Sample:
@@ -97,6 +103,7 @@ class Row:
     grad: bool = True  # first order is checked where an input is floating
     gradgrad: bool = True  # second order too
     torch: str | Callable | None = "same"  # torch's function, None where torch has none
+    why_no_torch_grad: str = ""  # why gradients are not compared with torch's
     dtypes: Sequence[str] = ("float32", "float16", "bfloat16")  # beside float64
     tolerance: float = 1.0  # multiplies TOLERANCE, with the reason in a comment at the row
     covers: Sequence[str] = field(default_factory=tuple)  # other registry names it exercises

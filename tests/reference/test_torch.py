@@ -21,19 +21,20 @@ CASES = [
     for row in all_rows()
     if row.torch is not None
     for k, sample in enumerate(row.samples)
+    if not sample.why_no_torch
 ]
 cases = pytest.mark.parametrize("row, sample", CASES)
 
 
-def to_torch(made: Sample) -> Sample:
+def to_torch(made: Sample, contiguous: bool = False) -> Sample:
     """The same call with torch tensors of the same values, dtypes, strides and requires_grad."""
 
     def convert(a: Any) -> Any:
         if isinstance(a, tgrad.Tensor):
             host = a.detach().cpu()
             wide = host.float() if a.dtype is tgrad.bfloat16 else host
-            x = torch.from_numpy(np.array(wide.numpy())).to(getattr(torch, a.dtype.name))
-            if a.ndim and a.numel() and not a.is_contiguous():
+            x = torch.from_numpy(np.array(wide.numpy(), order="C")).to(getattr(torch, a.dtype.name))
+            if a.ndim and a.numel() and not (contiguous or a.is_contiguous()):
                 x = torch.empty_strided(a.shape, a.stride(), dtype=x.dtype).copy_(x)
             return x.requires_grad_(a.requires_grad)
         if isinstance(a, tgrad.dtype):
@@ -84,7 +85,13 @@ def run_both(row: Row, made: Sample) -> tuple[list[Any], list[Any], list[Any], l
     assert function is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        want = function(*theirs.args, **theirs.kwargs)
+        try:
+            want = function(*theirs.args, **theirs.kwargs)
+        except RuntimeError as e:
+            if "view size is not compatible" not in str(e):
+                raise
+            theirs = to_torch(made, contiguous=True)  # torch itself cannot take these strides
+            want = function(*theirs.args, **theirs.kwargs)
     got = row.function()(*made.args, **made.kwargs)
     return outputs(got), leaves(made), flat(want), torch_leaves(theirs)
 
@@ -132,7 +139,7 @@ def test_half_dtypes(row: Row, sample: Sample, dtype: str):
 
 @cases
 def test_gradients(row: Row, sample: Sample):
-    if not row.grad:
+    if not row.grad or row.why_no_torch_grad:
         return
     got, xs, want, txs = run_both(row, tensors(row, sample, "cpu", "float64", grad=True))
     assert len(xs) == len(txs)
@@ -154,5 +161,5 @@ def test_gradients(row: Row, sample: Sample):
     ws = torch.autograd.grad(theirs, txs, allow_unused=True)
     for g, w, x in zip(gs, ws, xs, strict=True):
         a = np.zeros(x.shape) if g is None else table.to_numpy(g)
-        b = np.zeros(x.shape) if w is None else w.numpy()
+        b = np.zeros(x.shape) if w is None else w.numpy(force=True)
         assert_close(a, b, "float64", 10 * row.tolerance, f"{row.name} gradient")

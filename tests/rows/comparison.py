@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.table import b, i, row, s, t, value
+from tests.table import b, i, own, row, s, t, value
 
 PAIRS = (
     s(t(5, 7), t(5, 7)),
@@ -13,6 +13,10 @@ PAIRS = (
     s(i(4), 3),
     s(b(6), b(6)),
     s(t(0, 2), t(2)),
+)
+# The logical ops take numbers too here; torch's take tensors only.
+PAIRS_OF_TENSORS = tuple(
+    own("torch takes tensors only", p) if isinstance(p.args[1], (int, float)) else p for p in PAIRS
 )
 WHOLE = (
     s(i(4, 5, low=-99, high=99), i(5, low=-99, high=99)),
@@ -37,8 +41,8 @@ def left(x, y):
     return np.where((y >= 0) & (y < 64), np.left_shift(x, np.clip(y, 0, 63)), 0)
 
 
-def compare(name, ref):
-    return row(name, *PAIRS, ref=ref, grad=False)
+def compare(name, ref, samples=PAIRS):
+    return row(name, *samples, ref=ref, grad=False)
 
 
 def like_torch(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
@@ -63,9 +67,9 @@ ROWS = [
         ref=np.array_equal, grad=False, dtypes=()),
     row("logical_not", s(b(5)), s(i(5, high=2)), s(value([0.0, -0.0, 2.0, np.nan])),
         ref=np.logical_not, grad=False),
-    compare("logical_and", np.logical_and),
-    compare("logical_or", np.logical_or),
-    compare("logical_xor", np.logical_xor),
+    compare("logical_and", np.logical_and, PAIRS_OF_TENSORS),
+    compare("logical_or", np.logical_or, PAIRS_OF_TENSORS),
+    compare("logical_xor", np.logical_xor, PAIRS_OF_TENSORS),
     row("bitwise_not", s(i(5, low=-9)), s(b(5)), ref=np.invert),
     row("bitwise_and", *WHOLE, ref=np.bitwise_and),
     row("bitwise_or", *WHOLE, ref=np.bitwise_or),
