@@ -237,7 +237,7 @@ def test_checkpoint_recomputes_once_and_gives_the_same_gradients():
     assert calls == [1]
     y.backward()
     assert calls == [1, 1]
-    np.testing.assert_allclose((x.grad.tolist(), w.grad.tolist()), want)
+    np.testing.assert_allclose([p.grad.tolist() for p in (x, w)], want)
     (g,) = tgrad.autograd.grad(checkpoint(block, x, w, use_reentrant=False).sum(), w)
     np.testing.assert_allclose(g.tolist(), want[1])
 

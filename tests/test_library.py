@@ -71,7 +71,9 @@ def test_check_op_finds_a_wrong_kernel_and_a_wrong_gradient():
 
     @kernel("doubled", "cuda")
     def _(y, x):
-        library.OPS["copy"].kernel("cuda")(y, x)
+        copy = library.OPS["copy"].kernel("cuda")
+        assert copy is not None
+        copy(y, x)
 
     with pytest.raises(AssertionError, match="doubled on cuda"):
         check_op(doubled, tgrad.ones(3))

@@ -9,7 +9,7 @@ formula, one :func:`pointwise` expression. Dispatch, autograd, emulation and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from tgrad.pointwise import pointwise as _pointwise
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import Array, CudaArray, is_contiguous
 from tgrad.runtime.cuda import launch
+
+A = TypeVar("A", np.ndarray, CudaArray)
 
 __all__ = ["OPS", "Array", "CudaArray", "FallbackWarning", "Op", "Spec", "contiguous", "empty",
            "gradient", "kernel", "launch", "op", "pointwise", "unregister", "xp"]  # fmt: skip
@@ -71,7 +73,7 @@ def empty(like: Array, shape: tuple[int, ...] | None = None, dtype: Any = None) 
     return (memory.empty if isinstance(like, np.ndarray) else cuda.empty)(shape, dtype)
 
 
-def contiguous(a: Array) -> Array:
+def contiguous(a: A) -> A:
     """``a`` itself if its elements lie in row-major order, else a copy that does."""
     if is_contiguous(a):
         return a
@@ -79,4 +81,4 @@ def contiguous(a: Array) -> Array:
     out = empty(a)
     assert copy is not None
     copy(out, a)
-    return out
+    return out  # pyright: ignore[reportReturnType]

@@ -15,8 +15,8 @@ def unique(x, sorted=True, return_inverse=False, return_counts=False, dim=None):
 
 def chosen(found, return_inverse, return_counts):
     kept = (True, return_inverse, return_counts)
-    found = tuple(a for a, k in zip(found, kept, strict=True) if k)
-    return found if len(found) > 1 else found[0]
+    left = [a for a, k in zip(found, kept, strict=True) if k]
+    return tuple(left) if len(left) > 1 else left[0]
 
 
 def consecutive(x, return_inverse=False, return_counts=False, dim=None):

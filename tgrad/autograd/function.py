@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tgrad.autograd.grad_mode import is_grad_enabled, no_grad
 from tgrad.autograd.graph import (
@@ -121,6 +121,13 @@ def zeros(like: Any, meta: Meta) -> Any:
     return like.new_zeros(shape, dtype=from_numpy_dtype(dtype), device=where)
 
 
+def _no_backward(ctx: FunctionCtx, *grad_outputs: Any) -> Any:
+    raise NotImplementedError(
+        "You must implement either the backward or vjp method for your custom Function to use it "
+        "with backward mode AD."
+    )
+
+
 class Function:
     """Base of custom ops: static ``forward(ctx, *args)`` and ``backward(ctx, *grad_outputs)``.
 
@@ -137,12 +144,8 @@ class Function:
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: Any) -> None:
         raise NotImplementedError("setup_context is not implemented.")
 
-    @staticmethod
-    def backward(ctx: FunctionCtx, *grad_outputs: Any) -> Any:
-        raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom "
-            "Function to use it with backward mode AD."
-        )
+    # A variable, so that overriding it with a fixed number of gradients is no type error.
+    backward: ClassVar[Callable[..., Any]] = staticmethod(_no_backward)
 
     @classmethod
     def apply(cls, *args: Any) -> Any:

@@ -299,7 +299,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Spec:
     Raises: RuntimeError where sizes or dtypes do not agree.
     """
     a, w = x.shape, weight.shape
-    if not a or not w:
+    if 0 in (len(a), len(w)):
         raise RuntimeError(
             "linear: both arguments to linear need to be at least 1D, but they are "
             f"{len(a)}D and {len(w)}D"
