@@ -299,12 +299,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Spec:
     Raises: RuntimeError where sizes or dtypes do not agree.
     """
     a, w = x.shape, weight.shape
-    if 0 in (len(a), len(w)):
+    if not a or not w:
         raise RuntimeError(
             "linear: both arguments to linear need to be at least 1D, but they are "
             f"{len(a)}D and {len(w)}D"
         )
-    if len(w) > 2:
+    if weight.ndim > 2:
         raise RuntimeError(f"linear: weight must have 1 or 2 dimensions, but it is {len(w)}D")
     if a[-1] != w[-1]:
         raise RuntimeError(
