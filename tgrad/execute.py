@@ -162,23 +162,31 @@ def record(
 ) -> None:
     """Give the floating results of a call a node, if an input requires grad."""
     edges: list[Any] = [None] * len(inputs)
-    any_tracked = False
+    any_tracked = any_inference = False
     for i, x in enumerate(inputs):
-        if x is not None and x.tracked:
-            edges[i] = x.edge()
-            any_tracked = True
+        if x is not None:
+            if x.tracked:
+                edges[i] = x.edge()
+                any_tracked = True
+            elif x.inference:
+                any_inference = True
     if not any_tracked:
         return
-    if any(x is not None and x.inference for x in inputs):
+    if any_inference:
         raise RuntimeError(
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
             "inference mode in computation tracked by autograd."
         )
-    node = OpNode(entry, edges, [(t.array.shape, t.array.dtype, t.device) for t in results])
+    node = OpNode(entry, edges, [])
     node.save_inputs(args, inputs)
+    meta = node.meta
     for i, t in enumerate(results):
-        if t.array.dtype.kind in "fcV":  # V: bfloat16
-            t.node, t.output_nr, t.tracked = node, i, True
+        a = t.array
+        meta.append((a.shape, a.dtype, t.device))
+        if a.dtype.kind in "fcV":  # V: bfloat16
+            t.node, t.tracked = node, True
+            if i:
+                t.output_nr = i
     node.save_outputs(results)
 
 

@@ -17,6 +17,7 @@ from tgrad.autograd.graph import (
     save_output,
 )
 from tgrad.autograd.variable import Variable
+from tgrad.dtypes import FROM_NUMPY
 
 if TYPE_CHECKING:
     from tgrad.dispatch import Op
@@ -56,6 +57,8 @@ class Rule:
         self.outputs = [(k, i) for k, (kind, i) in enumerate(self.plan) if kind == "output"]
         self.keeps = any(kind in _KEPT for kind, _ in self.plan)
         self.empty: list[Any] = [None] * len(self.plan)
+        self.saves = bool(self.fetch or self.outputs)
+        self.only = self.targets[0] if len(self.targets) == 1 else None
 
     def _source(self, name: str, op: Op) -> tuple[str, Any]:
         """(kind, index) of one parameter: where its value comes from at backward time."""
@@ -102,10 +105,18 @@ class OpNode(Node):
         """
         edges, rules = self.edges, self.rules
         if len(rules) > 1:
-            rules = self.rules = [r for r in rules if _wanted(r.targets, edges)]
+            rules = []
+            for rule in self.rules:
+                i = rule.only
+                if _wanted(rule.targets, edges) if i is None else edges[i] is not None:
+                    rules.append(rule)
+            self.rules = rules
         self.saved = saved = []
         old = None
         for rule in rules:
+            if not rule.saves:
+                saved.append(rule.empty)
+                continue
             values = rule.empty.copy()
             for k, kind, i in rule.fetch:
                 x: Any = args[i] if i is not None else None
@@ -117,7 +128,8 @@ class OpNode(Node):
                 elif kind == "param":
                     values[k] = x
                 elif kind == "spec":
-                    values[k] = _spec(x)
+                    if isinstance(x, Variable):  # made an InputSpec when a rule asks for it
+                        values[k] = (x.array.shape, x.array.dtype, x.device)
                 elif kind == "list":
                     values[k] = [save_input(t) for t in x]
                 elif kind == "list_spec":
@@ -149,6 +161,9 @@ class OpNode(Node):
                     call.append([v.get(self, name) for v in value])
                 elif kind in ("input", "output"):
                     call.append(value.get(self, name) if isinstance(value, SAVED) else value)
+                elif kind == "spec" and value is not None:
+                    shape, dtype, where = value
+                    call.append(InputSpec(shape, FROM_NUMPY[dtype], where))
                 else:
                     call.append(value)
             result = rule.function(*call)
