@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -23,7 +24,7 @@ AIM = {"x + y": 3.0, "x.sum()": 3.0, "x @ y": 3.0, "x + y, grad": 6.0, "x.sum(),
        "x @ y, grad": 6.0}  # fmt: skip
 
 
-def microseconds(f: Callable[[], object], repeat: int = 9) -> float:
+def microseconds(f: Callable[[], object], repeat: int = 25) -> float:
     """Best over ``repeat`` rounds of the mean time of a call, each round about 20 ms."""
     f()
     start = time.perf_counter()
@@ -119,11 +120,17 @@ def in_process(which: str) -> dict[str, float] | None:
 
 
 def import_seconds() -> float:
-    """Median seconds of ``import tgrad`` after NumPy is in."""
+    """Median seconds of ``import tgrad`` after NumPy is in, its bytecode compiled."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     code = ("import time, numpy; t = time.perf_counter(); import tgrad; "
             "print(time.perf_counter() - t)")  # fmt: skip
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            for _ in range(7)]  # fmt: skip
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, check=True, env=environment,
+        )
+        for _ in range(7)
+    ]  # fmt: skip
     return statistics.median(float(r.stdout) for r in runs)
 
 

@@ -24,6 +24,7 @@ from tgrad.execute import (
     check_out,
     copy_array,
     fallback,
+    finish_small,
     record,
     run,
     run_inplace,
@@ -34,7 +35,7 @@ from tgrad.execute import (
 from tgrad.registry import OPS, Op, Spec, register, set_tensor_type, wrap
 
 __all__ = ["OPS", "FallbackWarning", "Op", "Spec", "alias", "check_fits", "check_inplace",
-           "check_out", "composite", "copy_array", "fallback", "finish", "gradient",
+           "check_out", "composite", "copy_array", "fallback", "finish", "finish_small", "gradient",
            "inplace_method", "kernel", "op", "record", "register", "run", "run_inplace", "run_out",
            "run_view", "set_tensor_type", "spaces_of", "store_out", "view", "wrap"]  # fmt: skip
 

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tgrad import dtypes
 from tgrad.autograd.grad_mode import mode
 from tgrad.autograd.graph import rebase_history
@@ -77,6 +79,18 @@ def run(entry: Op, args: tuple) -> Any:
     t = wrap(y, where)
     if tracked and entry.rules and mode.enabled:
         record(entry, args, inputs or entry.inputs(args), (t,))
+    elif mode.inference:
+        t.inference = True
+    return t
+
+
+def finish_small(
+    entry: Op, args: tuple, inputs: Sequence[Any], tracked: bool, y: Any, where: device
+) -> Any:
+    """The result of a call that took a short way: ``y`` wrapped, and recorded if need be."""
+    t = wrap(y if y.__class__ is np.ndarray else np.asarray(y), where)
+    if tracked and entry.rules and mode.enabled:
+        record(entry, args, inputs, (t,))
     elif mode.inference:
         t.inference = True
     return t

@@ -31,6 +31,7 @@ from tgrad.dispatch import (
     check_out,
     copy_array,
     finish,
+    finish_small,
     gradient,
     record,
     register,
@@ -299,13 +300,8 @@ def load_small(entry: Pointwise) -> Callable[..., np.ndarray]:
 
 
 def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: device) -> Any:
-    t = wrap(y if y.__class__ is np.ndarray else np.asarray(y), where)
-    if tracked and entry.rules and mode.enabled:
-        inputs = args if args[-1].__class__ not in NUMBERS else (args[0], None)
-        record(entry, args, inputs, (t,))
-    elif mode.inference:
-        t.inference = True
-    return t
+    inputs = args if args[-1].__class__ not in NUMBERS else (args[0], None)
+    return finish_small(entry, args, inputs, tracked, y, where)
 
 
 class Plan:

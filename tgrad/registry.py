@@ -29,6 +29,9 @@ class Spec:
         return f"Spec({self.shape}, {self.dtype})"
 
 
+REQUIRED = inspect.Parameter.empty
+
+
 class Op:
     """One registry entry. ``kind`` is "pointwise", "kernel", "view" or "composite"."""
 
@@ -42,6 +45,8 @@ class Op:
         self.names: list[str] = [p.name for p in parameters]
         self.index = {name: i for i, name in enumerate(self.names)}
         self.arity = len(self.names)
+        self.defaults = tuple([p.default for p in parameters])  # REQUIRED where there is none
+        self.positional = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self.tensors = [i for i, p in enumerate(parameters) if "Tensor" in str(p.annotation)]
         self.lists = {
             i for i in self.tensors if "list[" in str(parameters[i].annotation).lower()
@@ -73,6 +78,17 @@ class Op:
         """All arguments by position; ``input=`` names the first whatever the card calls it."""
         if "input" in kwargs and "input" not in self.index:
             kwargs[self.names[0]] = kwargs.pop("input")
+        n = len(args)
+        if n <= self.positional:
+            call = [*args, *self.defaults[n:]]
+            for name, value in kwargs.items():
+                i = self.index.get(name, -1)
+                if i < n:
+                    break  # unknown, or given twice
+                call[i] = value
+            else:
+                if all(value is not REQUIRED for value in call):
+                    return tuple(call)
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as e:

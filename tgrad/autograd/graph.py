@@ -95,8 +95,10 @@ class SavedInput:
 
     def __init__(self, tensor: Variable):
         self.tensor = tensor
-        self.counter = tensor.version_counter()
-        self.version = self.counter[0]
+        counter = tensor.counter
+        if counter is None:
+            counter = tensor.version_counter()
+        self.counter, self.version = counter, counter[0]
 
     def get(self, node: Node, name: str) -> Any:
         check_version(self.counter, self.version, node, f"input {name}", self.tensor.shape)

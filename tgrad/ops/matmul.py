@@ -113,8 +113,10 @@ def matmul(x: Tensor, other: Tensor) -> Spec:
         shape = (a[0], b[1])
     else:
         shape = product_shape("matmul", a, b)
-    check_dtypes("matmul", x, other)
-    return Spec(shape, x.dtype)
+    dtype = x.dtype
+    if other.array.dtype is not x.array.dtype or dtype is dtypes.bool_:
+        check_dtypes("matmul", x, other)
+    return Spec(shape, dtype)
 
 
 def _conj(x: Tensor) -> Tensor:

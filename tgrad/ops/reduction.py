@@ -9,11 +9,23 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from tgrad import dtypes
 from tgrad.autograd.grad_mode import is_grad_enabled, set_grad_enabled
 from tgrad.autograd.variable import Variable
-from tgrad.dispatch import OPS, Spec, check_out, composite, gradient, op, store_out
+from tgrad.dispatch import (
+    OPS,
+    Spec,
+    check_out,
+    composite,
+    finish_small,
+    gradient,
+    op,
+    store_out,
+)
 from tgrad.pointwise import pointwise, xp
+from tgrad.runtime.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +35,8 @@ if TYPE_CHECKING:
     from tgrad.tensor import Tensor
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+SHORT = 4096  # elements; sums of all of fewer go straight to NumPy, planning costs more
 
 
 # ---- arguments -----------------------------------------------------------------------------------
@@ -209,6 +223,12 @@ def sum(
     Half dtypes accumulate in float32.
     Raises: IndexError for a dim out of range, RuntimeError for one given twice.
     """
+    if dim is None and dtype is None and keepdim is False and isinstance(input, Variable):
+        a = input.array
+        if a.__class__ is np.ndarray and a.size <= SHORT and a.dtype.char in "fd":
+            y = quiet.run(np.add.reduce, a, None)
+            args = (input, tuple(range(a.ndim)), False, input.dtype)
+            return finish_small(_sum.op, args, (input,), input.tracked, y, input.device)
     axes = normalize_dims("sum", input.ndim, dim)
     return _sum(input, axes, check_flag("sum", keepdim), sum_dtype(input, dtype))
 
