@@ -59,7 +59,10 @@ class Step:
 
 
 class Program:
-    """A traced expression: values 0..n-1 are its arguments, value n+i is the result of step i."""
+    """A traced expression: values 0..n-1 are its arguments, value n+i is the result of step i.
+
+    ``results`` are the values that it returns, one except in update rules.
+    """
 
     def __init__(self, expression: Callable, n: int):
         self.n = n
@@ -67,12 +70,16 @@ class Program:
         result = bind(expression, TraceMaths(self))(*[Symbol(self, i) for i in range(n)])
         if not isinstance(result, Symbol):
             raise TypeError(f"{expression.__name__}: a pointwise expression returned {result!r}")
-        self.result: int = result.index
+        self.results = [result.index]
+
+    @property
+    def result(self) -> int:
+        return self.results[0]
 
     @functools.cached_property
     def conditions(self) -> frozenset[int]:
         """The arguments that serve only as the condition of ``where``: these may stay bool."""
-        tests, values = set(), {self.result}
+        tests, values = set(), {*self.results}
         for step in self.steps:
             for i, a in enumerate(step.args):
                 if isinstance(a, Symbol):
@@ -104,7 +111,7 @@ def _trace_operator(method: str, name: str, reflected: bool = False) -> None:
     setattr(Symbol, method, backward if reflected else forward)
 
 
-for _op, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div",
+for _op, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "pow": "pow",
                    "and": "bitwise_and", "or": "bitwise_or",
                    "xor": "bitwise_xor"}.items():  # fmt: skip
     _trace_operator(f"__{_op}__", _name)

@@ -33,7 +33,7 @@ REQUIRED = inspect.Parameter.empty
 
 
 class Op:
-    """One registry entry. ``kind`` is "pointwise", "kernel", "view" or "composite"."""
+    """One registry entry. ``kind``: "pointwise", "kernel", "view", "composite" or "update"."""
 
     def __init__(self, card: Callable, kind: str, spaces: Sequence[str], family: str | None = None):
         self.name: str = card.__name__

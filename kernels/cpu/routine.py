@@ -49,7 +49,7 @@ def expanded(program: Program, kind: np.dtype) -> Program:
         args = [values[a.index] if isinstance(a, Symbol) else a for a in step.args]
         nothing = kind.kind in maths.NOTHING.get(step.name, "")
         values.append(args[0] if nothing else getattr(xp, step.name)(*args))
-    new.result = values[program.result].index
+    new.results = [values[r].index for r in program.results]
     return new
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tgrad.dispatch import kernel
 from tgrad.dtypes import from_numpy_dtype
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.pointwise import TL
@@ -50,89 +49,6 @@ def put(pointers, x, offs, n, T: tl.constexpr, FULL: tl.constexpr):
         tl.store(pointers, maths.to(x, T))
     else:
         tl.store(pointers, maths.to(x, T), mask=offs < n)
-
-
-@triton.jit
-def sgd_block(table_ptr, i, offs, n, lr, weight_decay, momentum, dampening,
-              NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, ROLES: tl.constexpr,
-              T: tl.constexpr, ACC: tl.constexpr, ALIGNED: tl.constexpr,
-              FULL: tl.constexpr):  # fmt: skip
-    p_ptr = element(table_ptr, i, offs, 0, ROLES, T, ALIGNED)
-    p = fetch(p_ptr, offs, n, ACC, FULL)
-    g = fetch(element(table_ptr, i, offs, 1, ROLES, T, ALIGNED), offs, n, ACC, FULL)
-    if MAXIMIZE:
-        g = -g
-    g += weight_decay * p
-    u = g
-    if ROLES == 3:
-        b_ptr = element(table_ptr, i, offs, 2, ROLES, T, ALIGNED)
-        b = momentum * fetch(b_ptr, offs, n, ACC, FULL) + (1 - dampening) * g
-        put(b_ptr, b, offs, n, T, FULL)
-        u = b
-        if NESTEROV:
-            u = g + momentum * b
-    put(p_ptr, p - lr * u, offs, n, T, FULL)
-
-
-@triton.jit
-def sgd_kernel(table_ptr, sizes_ptr, work_ptr, lr, weight_decay, momentum, dampening,
-               NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, ROLES: tl.constexpr,
-               T: tl.constexpr, ACC: tl.constexpr, ALIGNED: tl.constexpr,
-               BLOCK: tl.constexpr):  # fmt: skip
-    """One block of one tensor: p, g and, where ROLES is 3, the momentum buffer."""
-    i = tl.load(work_ptr + 2 * tl.program_id(0))
-    start = tl.multiple_of(tl.load(work_ptr + 2 * tl.program_id(0) + 1), BLOCK)
-    offs = start + tl.arange(0, BLOCK)
-    n = tl.load(sizes_ptr + i)
-    if start + BLOCK <= n:
-        sgd_block(table_ptr, i, offs, n, lr, weight_decay, momentum, dampening, NESTEROV, MAXIMIZE,
-                  ROLES, T, ACC, ALIGNED, True)  # fmt: skip
-    else:
-        sgd_block(table_ptr, i, offs, n, lr, weight_decay, momentum, dampening, NESTEROV, MAXIMIZE,
-                  ROLES, T, ACC, ALIGNED, False)  # fmt: skip
-
-
-@triton.jit
-def adam_block(table_ptr, i, offs, n, size, shrink, weight_decay, beta1, beta2, floor,
-               MAXIMIZE: tl.constexpr, ROLES: tl.constexpr, T: tl.constexpr, ACC: tl.constexpr,
-               ALIGNED: tl.constexpr, FULL: tl.constexpr):  # fmt: skip
-    p_ptr = element(table_ptr, i, offs, 0, ROLES, T, ALIGNED)
-    m_ptr = element(table_ptr, i, offs, 2, ROLES, T, ALIGNED)
-    v_ptr = element(table_ptr, i, offs, 3, ROLES, T, ALIGNED)
-    p = fetch(p_ptr, offs, n, ACC, FULL)
-    g = fetch(element(table_ptr, i, offs, 1, ROLES, T, ALIGNED), offs, n, ACC, FULL)
-    m = fetch(m_ptr, offs, n, ACC, FULL)
-    v = fetch(v_ptr, offs, n, ACC, FULL)
-    if MAXIMIZE:
-        g = -g
-    p *= shrink
-    g += weight_decay * p
-    m += (1 - beta1) * (g - m)
-    v = beta2 * v + (1 - beta2) * g * g
-    put(m_ptr, m, offs, n, T, FULL)
-    put(v_ptr, v, offs, n, T, FULL)
-    if ROLES == 5:
-        top_ptr = element(table_ptr, i, offs, 4, ROLES, T, ALIGNED)
-        v = tl.maximum(v, fetch(top_ptr, offs, n, ACC, FULL))
-        put(top_ptr, v, offs, n, T, FULL)
-    put(p_ptr, p + size * m / (maths.sqrt(v) + floor), offs, n, T, FULL)
-
-
-@triton.jit
-def adam_kernel(table_ptr, sizes_ptr, work_ptr, size, shrink, weight_decay, beta1, beta2, floor,
-                MAXIMIZE: tl.constexpr, ROLES: tl.constexpr, T: tl.constexpr, ACC: tl.constexpr,
-                ALIGNED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """One block of one tensor: p, g, m, v and, where ROLES is 5, the largest v."""
-    i = tl.load(work_ptr + 2 * tl.program_id(0))
-    start = tl.multiple_of(tl.load(work_ptr + 2 * tl.program_id(0) + 1), BLOCK)
-    offs = start + tl.arange(0, BLOCK)
-    n = tl.load(sizes_ptr + i)
-    if start + BLOCK <= n:
-        adam_block(table_ptr, i, offs, n, size, shrink, weight_decay, beta1, beta2, floor,
-                   MAXIMIZE, ROLES, T, ACC, ALIGNED, True)  # fmt: skip
-    else:
-        adam_block(table_ptr, i, offs, n, size, shrink, weight_decay, beta1, beta2, floor,
-                   MAXIMIZE, ROLES, T, ACC, ALIGNED, False)  # fmt: skip
 
 
 class Tables:
@@ -186,31 +102,3 @@ def launch(function, lists: list[list[CudaArray]], numbers: list[float], **const
         BLOCK=block,
         **constants,
     )
-
-
-@kernel("_sgd_step", "cuda")
-def _sgd_step(
-    params, grads, buffers, lr, weight_decay, momentum, dampening, nesterov, maximize
-):  # fmt: skip
-    launch(
-        sgd_kernel,
-        [params, grads, buffers],
-        [lr, weight_decay, momentum, dampening],
-        NESTEROV=nesterov,
-        MAXIMIZE=maximize,
-    )
-
-
-@kernel("_adam_step", "cuda")
-def _adam_step(
-    params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, step, lr, beta1, beta2, eps,
-    weight_decay, decoupled, maximize,
-):  # fmt: skip
-    c = (1 - beta2**step) ** 0.5
-    launch(
-        adam_kernel,
-        [params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs],
-        [-lr * c / (1 - beta1**step), 1 - lr * weight_decay if decoupled else 1.0,
-         0.0 if decoupled else weight_decay, beta1, beta2, eps * c],
-        MAXIMIZE=maximize,
-    )  # fmt: skip

@@ -40,7 +40,7 @@ def has_kernel(entry: Op, device: str) -> bool:
 
 
 def _in_source(entry: Op) -> bool:
-    if entry.kind == "pointwise" or "cuda" in entry.kernels:
+    if entry.kind in ("pointwise", "update") or "cuda" in entry.kernels:
         return True
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.path.join(here, "kernels", "cuda", f"{entry.family}.py")
