@@ -3,3 +3,5 @@
 import os
 
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from tests.fake_driver import fake_driver  # noqa: F401 - a fixture
