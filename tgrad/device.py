@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from tgrad.runtime.current import here
+
 KINDS = ("cpu", "cuda")
 
 
@@ -69,6 +71,7 @@ class device:
 
 CPU = device("cpu")
 CUDA = device("cuda", 0)
+_ANY_CUDA = device("cuda")  # the current one of the thread
 
 
 class _Default(threading.local):
@@ -82,10 +85,11 @@ _default = _Default()
 
 def resolve(where: str | int | device | None) -> device:
     """The device a tensor lives on: the default for None, and an index for every GPU."""
-    if where is None:
-        return _default.device
-    found = device(where)
-    return CUDA if found.type == "cuda" and found.index is None else found
+    found = _default.device if where is None else device(where)
+    if found is not _ANY_CUDA:
+        return found
+    index = here.place.index
+    return device("cuda", index) if index else CUDA
 
 
 def get_default_device() -> device:
