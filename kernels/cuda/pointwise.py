@@ -1,23 +1,23 @@
 """Running a pointwise expression with Triton: one launch, any strides, operands read once.
 
-Kernels differ by how many operands are arrays and by the number of axes left after merging, so
-their source is written out by :func:`source` for each such pattern; the expression arrives as a
-``tl.constexpr`` function. Bytes moved: each operand once and the output once.
+The kernels' source is written out by ``pointwise_source`` for the pattern at hand; the expression
+arrives as a ``tl.constexpr`` function. Bytes moved: each operand once and the output once.
 """
 
 from __future__ import annotations
 
 import functools
-import linecache
+import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import triton
 import triton.language as tl
 
 from tgrad.dtypes import Scalar
-from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda import maths, pointwise_source
+from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.pointwise import bind
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 TL = {"bool": tl.int1, **{n: getattr(tl, n) for n in (
     "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
 )}}  # fmt: skip
+Steps = list[list[int]]  # of output and each operand, along each axis
 
 
 @functools.cache
@@ -37,73 +38,19 @@ def compiled(expression: Any) -> Any:
     return triton.jit(bind(expression, maths, tl=tl))
 
 
-@functools.cache
-def source(pattern: str, rank: int) -> Any:
-    """The kernel for operands ``pattern`` over ``rank`` axes; rank 0 is flat.
+# ---- axes ----------------------------------------------------------------------------------------
 
-    A pattern's letters: "a" array, "c" array of bool that stays bool, "s" number. A program
-    computes BLOCK consecutive elements of the output. Flat, a full block is read and written
-    without masks, which keeps accesses 16 bytes wide whatever the size.
+
+def merged(y: CudaArray, arrays: list[CudaArray]) -> tuple[list[int], Steps]:
+    """Sizes and, per array, steps of the fewest axes that address all arrays alike.
+
+    Axes are taken in the order in which y lies in memory, so that what is written is contiguous.
     """
-    arrays = [i for i, kind in enumerate(pattern) if kind != "s"]
-    names = [f"x{i}" if kind == "s" else f"x{i}_ptr" for i, kind in enumerate(pattern)]
-    sizes = [f"size_{k}" for k in range(rank)]
-    strides = [f"stride_{o}{k}" for o in ("y", *arrays) for k in range(rank)]
-    lines = [
-        f"def pointwise_kernel(y_ptr, {', '.join([*names, 'n', *sizes, *strides])},",
-        "                     F: tl.constexpr, T: tl.constexpr, WIDE: tl.constexpr,",
-        "                     BLOCK: tl.constexpr):",
-        "    start = tl.program_id(0)",
-        "    if WIDE:",
-        "        start = start.to(tl.int64)",
-        "    offs = start * BLOCK + tl.arange(0, BLOCK)",
-    ]
-    where = dict.fromkeys(("y", *arrays), "offs")
-    if rank == 0:
-        lines.append("    if start * BLOCK + BLOCK <= n:")
-        lines += ["    " + line for line in body(pattern, where, "")]
-        lines.append("    else:")
-        lines += ["    " + line for line in body(pattern, where, ", mask=offs < n")]
-        return jit("\n".join(lines) + "\n", f"<pointwise {pattern} flat>")
-    lines.append("    rest = offs")
-    for k in reversed(range(rank)):
-        lines.append(f"    at_{k} = rest % size_{k}" if k else "    at_0 = rest")
-        if k:
-            lines.append(f"    rest = rest // size_{k}")
-    where = {o: " + ".join(f"at_{k} * stride_{o}{k}" for k in range(rank)) for o in where}
-    lines += body(pattern, where, ", mask=offs < n")
-    return jit("\n".join(lines) + "\n", f"<pointwise {pattern} {rank}>")
-
-
-def body(pattern: str, where: dict, mask: str) -> list[str]:
-    """Lines that load the operands, compute and store."""
-    lines = []
-    for i, kind in enumerate(pattern):
-        if kind == "s":
-            lines.append(f"    v{i} = tl.full((BLOCK,), x{i}, T)")
-        else:
-            cast = ".to(T)" if kind == "a" else ""
-            lines.append(f"    v{i} = tl.load(x{i}_ptr + {where[i]}{mask}){cast}")
-    values = ", ".join(f"v{i}" for i in range(len(pattern)))
-    lines.append(f"    y = to(F({values}), y_ptr.dtype.element_ty)")
-    lines.append(f"    tl.store(y_ptr + {where['y']}, y{mask})")
-    return lines
-
-
-def jit(text: str, filename: str) -> Any:
-    """``triton.jit`` of source text; the line cache lets Triton (and tracebacks) read it back."""
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    scope = {"tl": tl, "to": maths.to, "__name__": __name__}
-    exec(compile(text, filename, "exec"), scope)
-    return triton.jit(scope["pointwise_kernel"])
-
-
-def merged(y: CudaArray, arrays: list[CudaArray]) -> tuple[list[int], list[list[int]]]:
-    """Sizes and, per array, steps of the fewest axes that address all arrays alike."""
     steps = [broadcast_steps(a, y.shape) for a in (y, *arrays)]
     sizes: list[int] = []
-    kept: list[list[int]] = [[] for _ in steps]
-    for k, n in enumerate(y.shape):
+    kept: Steps = [[] for _ in steps]
+    for k in sorted(range(len(y.shape)), key=lambda k: -abs(steps[0][k])):
+        n = y.shape[k]
         if n == 1:
             continue
         if sizes and all(have[-1] == s[k] * n for have, s in zip(kept, steps, strict=True)):
@@ -123,9 +70,34 @@ def broadcast_steps(a: CudaArray, shape: tuple[int, ...]) -> list[int]:
     return [0] * extra + steps
 
 
+def turned_axis(sizes: list[int], steps: Steps) -> int | None:
+    """The axis that lies innermost in an operand which is strided along the last one."""
+    for st in steps:
+        inner = abs(st[-1])
+        if inner > 1 and sizes[-1] >= limits.transposed:
+            near = [k for k, s in enumerate(st[:-1]) if 0 < abs(s) < inner]
+            k = min(near, key=lambda k: abs(st[k]), default=None)
+            if k is not None and sizes[k] >= limits.transposed:
+                return k
+    return None
+
+
+# ---- launching -----------------------------------------------------------------------------------
+
+
 def launch(entry: Pointwise, y: CudaArray, operands: list, compute: dtype) -> None:
     """y = the op's expression of ``operands``."""
     launch_expression(entry.card, y, operands, compute, entry.program.conditions)
+
+
+class Call(NamedTuple):
+    """What every kind of kernel needs."""
+
+    pattern: str
+    y: CudaArray
+    operands: list[Any]
+    constants: dict[str, Any]
+    elements: int  # of a program: 16 bytes a thread of the narrowest array, 1024 at least
 
 
 def launch_expression(
@@ -143,31 +115,122 @@ def launch_expression(
         raise NotImplementedError(f"no pointwise kernels for {compute.name} on CUDA")
     if y.size == 0:
         return
-    arrays = [a for a in operands if isinstance(a, CudaArray)]
+    pattern = "".join([letter(a, i in conditions) for i, a in enumerate(operands)])
+    arrays = [a for a, kind in zip(operands, pattern, strict=True) if kind in "ac"]
+    narrowest = min(a.itemsize for a in (y, *arrays))
+    values = [scalar(a) if isinstance(a, Scalar) else a for a in operands]
+    constants = {"F": compiled(expression), "T": TL[compute.name]}
+    elements = 8192 if cuda.is_emulated() else max(1024, 2048 // narrowest)
+    call = Call(pattern, y, values, constants, elements)
     sizes, steps = merged(y, arrays)
-    flat = len(sizes) <= 1 and all(s == [1] * len(sizes) for s in steps)
-    pattern = "".join(
-        "s" if not isinstance(a, CudaArray)
-        else "c" if i in conditions and a.dtype == np.bool_
-        else "a"
-        for i, a in enumerate(operands)
-    )  # fmt: skip
-    reach = max(sum(abs(s) * n for s, n in zip(st, sizes, strict=True)) for st in steps)
-    block = 8192 if cuda.is_emulated() else 1024
-    cuda.launch(
-        source(pattern, 0 if flat else len(sizes)),
-        (triton.cdiv(y.size, block),),
-        y,
-        *[scalar(a) if isinstance(a, Scalar) else a for a in operands],
-        y.size,
-        *([] if flat else [*sizes, *(s for st in steps for s in st)]),
-        F=compiled(expression),
-        T=TL[compute.name],
-        WIDE=max(reach, y.size + block) >= 2**31,
-        BLOCK=block,
-    )
+    if all(st == ([1] if sizes else []) for st in steps):
+        run_flat(call, [], steps, "f" * len(steps))
+        return
+    turned = turned_axis(sizes, steps)
+    if turned is not None:
+        run_turned(call, sizes, steps, turned)
+        return
+    access = "".join(["f" if st == dense_steps(sizes) else "x" for st in steps])
+    unit = inner_unit(sizes, steps)
+    aligned = unit * narrowest >= 16 or "f" not in access
+    if len(sizes) > 1 and sizes[-1] >= limits.inner and aligned:
+        run_rows(call, sizes, steps)
+    else:
+        run_flat(call, sizes, steps, access)
+
+
+def letter(a: Any, condition: bool) -> str:
+    """An operand's letter in the pattern."""
+    if not isinstance(a, CudaArray):
+        return "s"
+    stays = condition and a.dtype == np.bool_
+    return ("p" if stays else "o") if a.size == 1 else ("c" if stays else "a")
 
 
 def scalar(s: Scalar) -> Any:
     assert not isinstance(s.value, complex)
     return np.float64(s.value) if s.dtype.name == "float64" else s.value
+
+
+def dense_steps(sizes: list[int]) -> list[int]:
+    """The steps of a contiguous array."""
+    return [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
+
+
+def inner_unit(sizes: list[int], steps: Steps) -> int:
+    """What divides the rows' length and all steps between rows."""
+    return common_unit(16, sizes[-1], *[s for st in steps for s in st[:-1] if st[-1] == 1])
+
+
+def reach(sizes: list[int], steps: Steps) -> int:
+    return max(sum(abs(s) * n for s, n in zip(st, sizes, strict=True)) for st in steps)
+
+
+def run_flat(call: Call, sizes: list[int], steps: Steps, access: str) -> None:
+    n, block = call.y.size, call.elements
+    strided = [s for st, kind in zip(steps, access, strict=True) if kind == "x" for s in st]
+    cuda.launch(
+        pointwise_source.flat(call.pattern, access, len(sizes) if strided else 0),
+        (triton.cdiv(n, block),), call.y, *call.operands, n, *(sizes if strided else []), *strided,
+        **call.constants, WIDE=is_wide(n + block, reach(sizes, steps) if strided else 0),
+        BLOCK=block,
+    )  # fmt: skip
+
+
+def run_rows(call: Call, sizes: list[int], steps: Steps) -> None:
+    """By tiles along the innermost axis, rows over all others."""
+    *outer, size_n = sizes
+    unit, rows = inner_unit(sizes, steps), math.prod(outer)
+    access, arguments = [], []
+    for *far, near in steps:
+        by = unit if near == 1 else 1
+        access.append(("x" if any(far) else "0") + kind_of(near))
+        arguments += [s // by for s in far] if any(far) else []
+        arguments += [near] if kind_of(near) == "x" else []
+    block_m, block_n = tile(call.elements, rows, size_n)
+    blocks_m, blocks_n = triton.cdiv(rows, block_m), triton.cdiv(size_n, block_n)
+    cuda.launch(
+        pointwise_source.tiled(call.pattern, tuple(access), len(outer), False),
+        (blocks_n * blocks_m,), call.y, *call.operands, size_n // unit, rows, *outer, *arguments,
+        **call.constants, VEC=unit, BLOCK_M=block_m, BLOCK_N=block_n,
+        WIDE=is_wide(reach(sizes, steps), blocks_m * block_m * blocks_n * block_n),
+    )  # fmt: skip
+
+
+def run_turned(call: Call, sizes: list[int], steps: Steps, turned: int) -> None:
+    """By square tiles over the innermost axis and the ``turned`` one, which others lie along."""
+    size_m, size_n = sizes[turned], sizes[-1]
+    outer = [n for k, n in enumerate(sizes[:-1]) if k != turned]
+    numbers = [size_m, size_n]
+    numbers += [s for st in steps if 1 in (st[turned], st[-1]) for s in st if s != 1]
+    unit, access, arguments = common_unit(16, *numbers), [], []
+    for st in steps:
+        m, near = st[turned], st[-1]
+        by = unit if 1 in (m, near) else 1
+        access.append(kind_of(m) + kind_of(near))
+        arguments += [s // by for k, s in enumerate(st[:-1]) if k != turned]
+        arguments += [s // by for s in (m, near) if kind_of(s) == "x"]
+    block = 64
+    blocks = triton.cdiv(size_m, block) * triton.cdiv(size_n, block) * math.prod(outer)
+    cuda.launch(
+        pointwise_source.tiled(call.pattern, tuple(access), len(outer), True), (blocks,),
+        call.y, *call.operands, size_n // unit, size_m // unit, *outer, *arguments,
+        **call.constants, VEC=unit, WIDE=is_wide(reach(sizes, steps), blocks * block * block),
+        BLOCK_M=block, BLOCK_N=block, num_warps=8,
+    )  # fmt: skip
+
+
+def kind_of(step: int) -> str:
+    return "0" if step == 0 else "1" if step == 1 else "x"
+
+
+def tile(elements: int, rows: int, size_n: int) -> tuple[int, int]:
+    """Rows and columns of a tile: as wide as leaves few lanes idle at the rows' ends."""
+    widths = [w for w in (2048, 1024, 512, 256, 128, 64) if w <= elements]
+    if cuda.is_emulated():
+        widths = [min(elements, triton.next_power_of_2(size_n))]
+    used = {w: size_n / (triton.cdiv(size_n, w) * w) for w in widths}
+    good = 0.85 * max(used.values())
+    block_n = next(w for w in widths if used[w] >= good)
+    block_m = max(1, min(elements // block_n, triton.next_power_of_2(rows)))
+    return block_m, block_n

@@ -1,0 +1,175 @@
+"""The source text of pointwise kernels, of which there is one per pattern of operands and axes.
+
+A pattern has one letter per operand: "a" array, "c" array of bool that stays bool, "o" and "p" the
+same with one element only, "s" number. Written out, a kernel holds no branch and no argument that
+its pattern does not need.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from tgrad.kernels.cuda import maths
+
+ARRAYS = "acop"
+
+
+def heads(pattern: str) -> list[str]:
+    """The arguments for output and operands."""
+    return ["y_ptr", *(f"x{i}_ptr" if k in ARRAYS else f"x{i}" for i, k in enumerate(pattern))]
+
+
+def walked(pattern: str) -> list[str]:
+    """Output and operands that have an element for each position, or a row of positions."""
+    return ["y", *(f"x{i}" for i, kind in enumerate(pattern) if kind in "ac")]
+
+
+def values(pattern: str, loads: dict[str, str], shape: str) -> list[str]:
+    """Lines that load the operands as blocks v0, v1, ... of ``shape``, and compute y."""
+    lines = []
+    for i, kind in enumerate(pattern):
+        cast = ".to(T)" if kind in "ao" else ""
+        if kind == "s":
+            lines.append(f"v{i} = tl.full({shape}, x{i}, T)")
+        elif kind in "op":
+            lines.append(f"v{i} = tl.broadcast_to(tl.load(x{i}_ptr){cast}, {shape})")
+        else:
+            lines.append(f"v{i} = tl.broadcast_to({loads[f'x{i}']}{cast}, {shape})")
+    names = ", ".join(f"v{i}" for i in range(len(pattern)))
+    lines.append(f"y = to(F({names}), y_ptr.dtype.element_ty)")
+    return lines
+
+
+def indented(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]
+
+
+@functools.cache
+def flat(pattern: str, access: str, rank: int) -> Any:
+    """A program computes BLOCK consecutive positions; those of a full block without masks.
+
+    ``access`` has a letter for output and each walked operand: "f" lies in memory as positions do,
+    "x" is found by steps along ``rank`` axes. What is "f" is accessed 16 bytes wide, whatever
+    the size and the other operands.
+    """
+    found = dict(zip(walked(pattern), access, strict=True))
+    strided = [o for o, kind in found.items() if kind == "x"]
+    lines = [
+        "start = tl.program_id(0)",
+        "if WIDE:",
+        "    start = start.to(tl.int64)",
+        "offs = start * BLOCK + tl.arange(0, BLOCK)",
+    ]
+    if strided:
+        lines.append("rest = offs")
+        for k in reversed(range(rank)):
+            lines.append(f"at_{k} = rest % size_{k}" if k else "at_0 = rest")
+            if k:
+                lines.append(f"rest = rest // size_{k}")
+    place = dict.fromkeys(found, "offs")
+    for o in strided:
+        place[o] = " + ".join(f"at_{k} * step_{o}_{k}" for k in range(rank))
+    branches = {"start * BLOCK + BLOCK <= n": "", "": ", mask=offs < n"}
+    if "f" not in access:
+        branches.popitem()
+        branches = {"": ", mask=offs < n"}
+    for condition, mask in branches.items():
+        loads = {o: f"tl.load({o}_ptr + {place[o]}{mask})" for o in place}
+        body = [*values(pattern, loads, "(BLOCK,)"), f"tl.store(y_ptr + {place['y']}, y{mask})"]
+        if len(branches) == 2:
+            lines.append(f"if {condition}:" if condition else "else:")
+            body = indented(body)
+        lines += body
+    sizes = [f"size_{k}" for k in range(rank)] if strided else []
+    steps = [f"step_{o}_{k}" for o in strided for k in range(rank)]
+    return jit(
+        [*heads(pattern), "n", *sizes, *steps], ["F", "T", "WIDE", "BLOCK"], lines,
+        f"<pointwise {pattern} {access} {rank}>",
+    )  # fmt: skip
+
+
+@functools.cache
+def tiled(pattern: str, access: tuple[str, ...], outer: int, transposed: bool) -> Any:
+    """A program computes BLOCK_M rows x BLOCK_N positions along the innermost axis.
+
+    ``access`` has two letters for output and each walked operand, its steps along rows and along
+    the innermost axis: "0", "1" or "x" for any other. With "0" one element serves the whole row or
+    column of the tile. Rows run over ``outer`` axes; ``transposed``, over the last axis but one
+    alone, and ``outer`` more axes over programs: then what lies along the rows is loaded along
+    them and turned on chip. The tile's sizes, and the steps of what lies along one of its sides,
+    come in units of VEC.
+    """
+    found = dict(zip(walked(pattern), access, strict=True))
+    lines = [
+        "pid = tl.program_id(0)",
+        "if WIDE:",
+        "    pid = pid.to(tl.int64)",
+        "size_n = size_n * VEC",
+        "blocks_n = tl.cdiv(size_n, BLOCK_N)",
+        "offs_n = (pid % blocks_n) * BLOCK_N + tl.arange(0, BLOCK_N)",
+        "mask_n = (offs_n < size_n)[None, :]",
+        "rest = pid // blocks_n",
+    ]
+    if transposed:
+        lines += [
+            "size_m = size_m * VEC",
+            "blocks_m = tl.cdiv(size_m, BLOCK_M)",
+            "offs_m = (rest % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M)",
+            "mask_m = (offs_m < size_m)[:, None]",
+            "rest = rest // blocks_m",
+        ]
+    else:
+        lines += [
+            "offs_m = rest * BLOCK_M + tl.arange(0, BLOCK_M)",
+            "mask_m = (offs_m < size_m)[:, None]",
+            "rest = offs_m",
+        ]
+    for k in reversed(range(outer)):
+        lines.append(f"at_{k} = rest % size_{k}" if k else "at_0 = rest")
+        if k:
+            lines.append(f"rest = rest // size_{k}")
+    loads, steps = {}, []
+    for o, (m, n) in found.items():
+        by = " * VEC" if "1" in (m, n) else ""
+        far = [f"step_{o}_{k}" for k in range(outer)] if transposed or m == "x" else []
+        moves = " + ".join(f"at_{k} * ({step}{by})" for k, step in enumerate(far))
+        parts = [f"{o}_ptr"]
+        if moves:
+            parts.append(f"({moves})" if transposed else f"({moves})[:, None]")
+        if transposed and m != "0":
+            parts.append(f"(offs_m{'' if m == '1' else f' * (step_{o}_m{by})'})[:, None]")
+        if n != "0":
+            parts.append(f"(offs_n{'' if n == '1' else f' * (step_{o}_n{by})'})[None, :]")
+        steps += [*far, *[f"step_{o}_m"] * (transposed and m == "x"), *[f"step_{o}_n"] * (n == "x")]
+        mask = " & ".join(["mask_m"] * (m != "0") + ["mask_n"] * (n != "0"))
+        loads[o] = f"tl.load({' + '.join(parts)}{', mask=' + mask if mask else ''})"
+    lines += values(pattern, loads, "(BLOCK_M, BLOCK_N)")
+    store = loads["y"].removeprefix("tl.load(").replace(", mask", ", y, mask")
+    lines.append(f"tl.store({store}")
+    sizes = ["size_n", "size_m", *(f"size_{k}" for k in range(outer))]
+    wide = [f"    {a} = {a}.to(tl.int64)" for a in ("size_n", *steps)]
+    lines = ["if WIDE:", *wide, *lines]
+    return jit(
+        [*heads(pattern), *sizes, *steps],
+        ["F", "T", "VEC", "WIDE", "BLOCK_M", "BLOCK_N"], lines,
+        f"<pointwise {pattern} {' '.join(access)} {outer}{' transposed' * transposed}>",
+    )  # fmt: skip
+
+
+def jit(arguments: list[str], constants: list[str], lines: list[str], filename: str) -> Any:
+    """``triton.jit`` of source text; the line cache lets Triton (and tracebacks) read it back.
+
+    Sizes and steps are not specialised: what their values mean for the code is in the pattern.
+    """
+    head = ", ".join([*arguments, *(f"{c}: tl.constexpr" for c in constants)])
+    text = "\n".join([f"def pointwise_kernel({head}):", *indented(lines)]) + "\n"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    scope = {"tl": tl, "to": maths.to, "__name__": __name__}
+    exec(compile(text, filename, "exec"), scope)
+    plain = [a for a in arguments if a == "n" or a.startswith(("size_", "step_"))]
+    return triton.jit(do_not_specialize=plain)(scope["pointwise_kernel"])
