@@ -24,7 +24,7 @@ LAYERS = {
     "tgrad.tensor": 5, "tgrad.creation": 5, "tgrad.random": 5,
     "tgrad.conversion": 5, "tgrad.printing": 5,
     "tgrad.nn": 6, "tgrad.optim": 6, "tgrad.utils": 6, "tgrad.datasets": 6, "tgrad.backends": 6,
-    "tgrad.library": 6, "tgrad.testing": 6,
+    "tgrad.library": 6, "tgrad.testing": 6, "tgrad.serialization": 6,
     "tgrad.cpu": 6, "tgrad.cuda": 6, "tgrad.linalg": 6, "tgrad.special": 6,
     "tgrad": 7,
     "tgrad.cli": 8, "tgrad.commands": 8,
@@ -35,7 +35,8 @@ UPWARD = {
     ("tgrad/autograd/functional.py", "tgrad.ops.shape"): "jacobians are stacked by an op",
 }
 
-HEAVY = ("torch", "triton", "cuda", "scipy", "matplotlib", "tqdm", "PIL", "pytest", "hypothesis")
+HEAVY = ("torch", "triton", "cuda", "scipy", "matplotlib", "tqdm", "PIL", "pytest", "hypothesis",
+         "safetensors")  # fmt: skip
 
 
 def sources() -> list[Path]:

@@ -24,7 +24,10 @@ def test_every_block_is_python_or_shell():
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_python_blocks_run(number: int, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_python_blocks_run(
+    number: int, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / f"readme_{number}.py"  # a file, since Triton reads a kernel's source
     path.write_text(PYTHON[number])
     if "import triton" in PYTHON[number] and importlib.util.find_spec("triton") is None:

@@ -41,7 +41,8 @@ from tgrad.tensor import (
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tgrad import cpu, cuda, linalg, nn, optim, special, testing, utils
+    from tgrad import cpu, cuda, linalg, nn, optim, serialization, special, testing, utils
+    from tgrad.serialization import load, save
     from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
     from tgrad.dtypes import int8, int16, int32, int64, uint8
 
@@ -54,7 +55,7 @@ globals().update({d.name: d for d in dtypes.ALL}, **dtypes.ALIASES)
 globals().update({e.name: e.function for e in OPS.values() if "tgrad" in e.spaces})
 
 LAZY = ("backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
-        "special", "testing", "utils")  # fmt: skip
+        "serialization", "special", "testing", "utils")  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -64,4 +65,6 @@ def __getattr__(name: str) -> object:
         except ModuleNotFoundError as e:
             if e.name != f"tgrad.{name}":
                 raise
+    if name in ("load", "save"):
+        return getattr(importlib.import_module("tgrad.serialization"), name)
     raise AttributeError(f"module 'tgrad' has no attribute '{name}'")

@@ -88,12 +88,6 @@ def _rebuild_buffer(data: Tensor, persistent: bool) -> Buffer:
 
 def empty_state() -> OrderedDict[str, Any]:
     """A state_dict without entries; ``_metadata`` holds each module's version."""
-    state = _State()
-    state._metadata = OrderedDict()
+    state: OrderedDict[str, Any] = OrderedDict()
+    state._metadata = OrderedDict()  # pyright: ignore[reportAttributeAccessIssue]
     return state
-
-
-class _State(OrderedDict):
-    """An OrderedDict; a class of its own only so that it may carry ``_metadata``."""
-
-    _metadata: OrderedDict[str, dict[str, Any]]
