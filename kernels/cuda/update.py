@@ -43,10 +43,12 @@ def source(variant: Variant) -> str:
 def body(variant: Variant, full: bool) -> list[str]:
     """Lines that load every role, compute, and store those that the rule writes."""
     program, lines = variant.program, []
-    names = [f"v{k}" for k in range(variant.roles)] + [f"n{k}" for k in range(variant.numbers)]
+    names = [f"v{k}" for k in range(program.n)]
     for k in range(variant.roles):
         lines.append(f"at{k} = element(table_ptr, i, offs, {k}, ROLES, T, ALIGNED)")
         lines.append(f"v{k} = fetch(at{k}, offs, n, ACC, {full})")
+    for k in range(variant.numbers):  # two bare numbers have no dtype of their own
+        lines.append(f"v{variant.roles + k} = tl.full((BLOCK,), n{k}, ACC)")
     for v, step in enumerate(program.steps, program.n):
         args = [names[a.index] if isinstance(a, Symbol) else repr(a) for a in step.args]
         lines.append(f"v{v} = {step.name}({', '.join(args)})")

@@ -282,7 +282,7 @@ def _asgd_step(
     if weight_decay is not None:
         g = g + p * weight_decay
     p = p * (1 - lambd * eta) - g * eta
-    return p, xp.identity(p) if starting else mean + (p - mean) * mu
+    return p, p * 1.0 if starting else mean + (p - mean) * mu
 
 
 @update

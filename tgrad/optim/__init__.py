@@ -1,7 +1,16 @@
 """Optimisers, with the names, arguments and state layout of ``torch.optim``."""
 
-from tgrad.optim.adam import Adam, AdamW
+from tgrad.optim.adadelta import Adadelta
+from tgrad.optim.adafactor import Adafactor
+from tgrad.optim.adagrad import Adagrad
+from tgrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from tgrad.optim.asgd import ASGD
+from tgrad.optim.lbfgs import LBFGS
+from tgrad.optim.muon import Muon
 from tgrad.optim.optimizer import Optimizer
+from tgrad.optim.rmsprop import RMSprop
+from tgrad.optim.rprop import Rprop
 from tgrad.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
+           "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop"]  # fmt: skip

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tgrad.autograd import enable_grad, no_grad
+from tgrad.autograd import enable_grad, set_grad_enabled
 from tgrad.autograd.graph import RemovableHandle
 from tgrad.creation import tensor, zeros
+from tgrad.dtypes import float32, float64, get_default_dtype
 from tgrad.tensor import Tensor
 
 Group = dict[str, Any]
@@ -30,6 +31,8 @@ class Optimizer:
     Raises: TypeError for parameters that are not tensors, ValueError for none, for computed ones
     and for one that is in two groups.
     """
+
+    _counters: tuple[str, ...] = ("step",)  # state that is one number, on the host
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
@@ -75,7 +78,7 @@ class Optimizer:
                     "optimizer can only optimize Tensors, but one of the params is "
                     f"{type(p).__name__}"
                 )
-            if not (p.is_leaf or p.retains_grad):
+            if not (self.defaults.get("differentiable") or p.is_leaf or p.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         if len({id(p) for p in params}) != len(params):
             warnings.warn(
@@ -99,13 +102,33 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
+        with set_grad_enabled(self.defaults.get("differentiable", False)):
             for group in self.param_groups:
                 self._update(group)
         return loss
 
     def _update(self, group: Group) -> None:
         raise NotImplementedError
+
+    def _start(self, p: Tensor, group: Group, state: dict[str, Any]) -> None:
+        """Make what ``state`` of ``p`` lacks, "step" aside; called before each step."""
+
+    def _ready(
+        self, group: Group, key: Callable[..., Any] = lambda p, state: None
+    ) -> Iterable[Any]:
+        """Count a step of each parameter that has a gradient: (step, key, params, grads, states).
+
+        Those of one device, dtype, step and ``key(p, state)`` come together: one launch steps them.
+        """
+        found: dict[tuple, list[Tensor]] = {}
+        for p in group["params"]:
+            if p.grad is not None:
+                state = self.state[p]
+                self._start(p, group, state)
+                which = (p.device, p.dtype, count(state), key(p, state))
+                found.setdefault(which, []).append(p)
+        for (_, _, step, name), params in found.items():
+            yield step, name, params, gradients(params), [self.state[p] for p in params]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget every gradient, or fill it with zeros."""
@@ -201,7 +224,7 @@ class Optimizer:
         for number, entries in state_dict["state"].items():
             if number in owners:
                 p = owners[number]
-                state[p] = {k: _cast(p, k, v) for k, v in entries.items()}
+                state[p] = {k: _cast(p, k, v, self._counters) for k, v in entries.items()}
             else:
                 state[number] = entries
         for old, new in zip(self.param_groups, saved, strict=True):
@@ -231,6 +254,20 @@ class Optimizer:
         return "\n".join(lines) + "\n)"
 
 
+_global_pre: OrderedDict[int, Callable] = OrderedDict()
+_global_post: OrderedDict[int, Callable] = OrderedDict()
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before a step of any optimizer."""
+    return RemovableHandle(_global_pre, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after a step of any optimizer."""
+    return RemovableHandle(_global_post, hook)
+
+
 def _hooked(step: Callable) -> Callable:
     """``step`` between the optimizer's step hooks."""
     if getattr(step, "hooked", False):
@@ -239,7 +276,7 @@ def _hooked(step: Callable) -> Callable:
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         hooks = self._hooks
-        for hook in list(hooks["step_pre"].values()):
+        for hook in [*_global_pre.values(), *hooks["step_pre"].values()]:
             changed = hook(self, args, kwargs)
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
@@ -249,7 +286,7 @@ def _hooked(step: Callable) -> Callable:
                     )
                 args, kwargs = changed
         result = step(self, *args, **kwargs)
-        for hook in list(hooks["step_post"].values()):
+        for hook in [*hooks["step_post"].values(), *_global_post.values()]:
             hook(self, args, kwargs)
         return result
 
@@ -260,31 +297,20 @@ def _hooked(step: Callable) -> Callable:
 Optimizer.step = _hooked(Optimizer.step)
 
 
-def _cast(p: Tensor, key: str, value: Any) -> Any:
+def _cast(p: Tensor, key: str, value: Any, counters: tuple[str, ...]) -> Any:
     """Saved state as parameter ``p`` needs it: counters stay as they are, on the host."""
     if isinstance(value, Tensor):
-        if key == "step":
+        if key in counters:
             return value.cpu().clone()
         return value.to(p.device, p.dtype) if p.is_floating_point() else value.to(p.device)
     if isinstance(value, dict):
-        return {k: _cast(p, k, v) for k, v in value.items()}
+        return {k: _cast(p, k, v, counters) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_cast(p, key, v) for v in value)
+        return type(value)(_cast(p, key, v, counters) for v in value)
     return value
 
 
 # ---- what the optimisers share -------------------------------------------------------------------
-
-
-def buckets(
-    params: Sequence[Tensor], key: Callable[[Tensor], Any] = lambda p: None
-) -> Iterable[tuple[Any, list[Tensor]]]:
-    """(key, parameters with a gradient), alike in device, dtype and ``key``: one launch each."""
-    found: dict[tuple, list[Tensor]] = {}
-    for p in params:
-        if p.grad is not None:
-            found.setdefault((p.device, p.dtype, key(p)), []).append(p)
-    return [(name[2], tensors) for name, tensors in found.items()]
 
 
 def like(p: Tensor) -> Tensor:
@@ -292,11 +318,19 @@ def like(p: Tensor) -> Tensor:
     return zeros(p.shape, dtype=p.dtype, device=p.device)
 
 
+def counter(value: float = 0.0) -> Tensor:
+    """A number of the state: 0-d on the CPU, float64 where that is the default dtype."""
+    wide = get_default_dtype() is float64
+    return tensor(value, dtype=float64 if wide else float32, device="cpu")
+
+
 def count(state: dict[str, Any]) -> float:
-    """Count one more step in ``state`` (a 0-d float32 tensor on the CPU) and return the number."""
+    """Count one more step in ``state`` and return the number."""
     step = state.get("step")
     if not isinstance(step, Tensor):
-        step = state["step"] = tensor(float(step or 0.0), device="cpu")
+        step = state["step"] = counter(float(step or 0.0))
+    if step.array.__class__ is not np.ndarray:
+        step = state["step"] = step.cpu()
     np.add(step.array, 1, out=step.array)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return float(step.array)  # pyright: ignore[reportArgumentType]
 
@@ -311,9 +345,34 @@ def check_not_negative(what: str, value: Any) -> None:
         raise ValueError(f"Invalid {what}: {value}")
 
 
-def check_supported(differentiable: bool, **flags: object) -> None:
-    """``foreach``, ``fused`` and ``capturable`` choose nothing: every step is fused."""
-    if differentiable:
-        raise NotImplementedError("optimizers: differentiable=True is not available")
-    if flags.get("fused") and flags.get("foreach"):
+def check_lr(lr: Any, foreach: bool | None = None, capturable: bool = False) -> None:
+    """Raise ValueError for a negative learning rate or a tensor of several numbers."""
+    if isinstance(lr, Tensor):
+        if foreach and not capturable:
+            raise ValueError(
+                "lr as a Tensor is not supported for capturable=False and foreach=True"
+            )
+        if lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+    check_not_negative("learning rate", lr)
+
+
+def check_betas(betas: Sequence[Any]) -> None:
+    """Raise ValueError for a beta outside [0, 1)."""
+    for i, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
+    """Raise RuntimeError where ``fused`` stands beside what PyTorch does not let it."""
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def rate(group: Group) -> Any:
+    """The learning rate as a step takes it: a tensor only where gradients may flow to it."""
+    lr = group["lr"]
+    return lr if group.get("differentiable") else float(lr)

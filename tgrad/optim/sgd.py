@@ -9,11 +9,12 @@ from tgrad.ops.optim import _sgd_step
 from tgrad.optim.optimizer import (
     Group,
     Optimizer,
-    buckets,
+    check_fused,
+    check_lr,
     check_not_negative,
-    check_supported,
     gradients,
     like,
+    rate,
 )
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        check_not_negative("learning rate", lr)
+        check_lr(lr, foreach)
         check_not_negative("momentum value", momentum)
         check_not_negative("weight_decay value", weight_decay)
-        check_supported(differentiable, foreach=foreach, fused=fused)
+        check_fused(fused, foreach, differentiable)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
@@ -63,16 +64,18 @@ class SGD(Optimizer):
 
     def _update(self, group: Group) -> None:
         momentum = group["momentum"]
-
-        def fresh(p: Tensor) -> bool:
-            return momentum != 0 and self.state[p].get("momentum_buffer") is None
-
-        for new, params in buckets(group["params"], fresh):
-            if new:  # a zero buffer without dampening becomes the gradient
-                for p in params:
+        found: dict[tuple, list[Tensor]] = {}
+        for p in group["params"]:
+            if p.grad is not None:
+                new = momentum != 0 and self.state[p].get("momentum_buffer") is None
+                if new:  # a zero buffer without dampening becomes the gradient
                     self.state[p]["momentum_buffer"] = like(p)
-            buffers = [self.state[p]["momentum_buffer"] for p in params] if momentum else []
+                found.setdefault((p.device, p.dtype, new), []).append(p)
+        for (_, _, new), params in found.items():
             _sgd_step(
-                params, gradients(params), buffers, float(group["lr"]), group["weight_decay"],
-                momentum, 0.0 if new else group["dampening"], group["nesterov"], group["maximize"],
+                params, gradients(params),
+                [self.state[p]["momentum_buffer"] for p in params] if momentum else [],
+                rate(group), group["weight_decay"], momentum,
+                0.0 if new else group["dampening"], group["nesterov"], group["maximize"],
+                differentiable=group["differentiable"],
             )  # fmt: skip
