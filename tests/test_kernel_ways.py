@@ -75,6 +75,76 @@ def test_pointwise_writes_views_in_place():
     agree(f, X, ROW)
 
 
+# ---- rows ----------------------------------------------------------------------------------------
+
+F = tgrad.nn.functional
+LONG = {  # rows of at most 32 are kept: these are walked, and split where there are few
+    "rows": (rng.standard_normal((2, 150)), 1),
+    "even rows": (rng.standard_normal((2, 160)), 1),
+    "many rows": (rng.standard_normal((9, 71)), 1),
+    "columns": (rng.standard_normal((131, 2)), 0),
+    "planes": (rng.standard_normal((2, 70, 20)), 1),
+    "strided": (rng.standard_normal((4, 200))[::2, ::2], 1),
+    "short": (rng.standard_normal((70, 7)), 1),
+}
+
+
+def with_gradients(f, *arrays: np.ndarray):
+    """f's result and the gradients of its inputs for a fixed gradient of it."""
+
+    def run(*xs):
+        xs = [x.detach().requires_grad_() for x in xs]
+        y = f(*xs)
+        g = tgrad.from_numpy(np.random.default_rng(1).standard_normal(y.shape)).to(y.device)
+        return (y.detach(), *tgrad.autograd.grad(y, xs, g))
+
+    agree(run, *arrays)
+
+
+@pytest.mark.parametrize("case", LONG)
+@pytest.mark.parametrize("f", [tgrad.softmax, tgrad.log_softmax])
+@pytest.mark.usefixtures("small")
+def test_softmax_walks_and_splits_rows(case, f):
+    x, dim = LONG[case]
+    with_gradients(lambda x: f(x, dim), x)
+
+
+@pytest.mark.parametrize("case", ["rows", "even rows", "many rows", "strided", "short"])
+@pytest.mark.parametrize("norm", [F.layer_norm, F.rms_norm])
+@pytest.mark.usefixtures("small")
+def test_norms_walk_and_split_rows(case, norm):
+    x, _ = LONG[case]
+    n = x.shape[1:]
+    if norm is F.layer_norm:
+        w, b = rng.standard_normal(n), rng.standard_normal(n)
+        with_gradients(lambda x, w, b: norm(x, n, w, b), 100 + x, w, b)
+    else:
+        with_gradients(lambda x, w: norm(x, n, w, eps=1e-5), x, rng.standard_normal(n))
+
+
+@pytest.mark.parametrize("case", LONG)
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.usefixtures("small")
+def test_cross_entropy_walks_and_splits_rows(case, reduction):
+    x, dim = LONG[case]
+    x = np.moveaxis(x, dim, 1) if x.ndim == 3 else x if dim else x.T
+    target = rng.integers(0, x.shape[1], (x.shape[0], *x.shape[2:]))
+    target[0] = -100
+    with_gradients(
+        lambda x: F.cross_entropy(x, tgrad.from_numpy(target).to(x.device), reduction=reduction), x
+    )
+
+
+def test_split_rows_keep_infinities_apart(monkeypatch):
+    monkeypatch.setattr(limits, "row", 32)
+    x = np.zeros((3, 200))
+    x[0, :150], x[1, 120], x[2, 30] = -np.inf, np.inf, np.nan
+    for f in (tgrad.softmax, tgrad.log_softmax):
+        y = f(tgrad.from_numpy(x).cuda(), 1).cpu().numpy()
+        np.testing.assert_allclose(y[0], f(tgrad.from_numpy(x[:1]), 1).numpy()[0], rtol=1e-12)
+        assert np.isnan(y[1, 120]) and np.isnan(y[2]).all()
+
+
 def test_common_unit_divides_everything():
     assert common_unit(16, 1000, 4096) == 8
     assert common_unit(16, 0, 48) == 16

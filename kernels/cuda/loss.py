@@ -11,8 +11,17 @@ import triton.language as tl
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.norm import acc_of, dense, dense_or
-from tgrad.kernels.cuda.rows import Planes, along, at_rows, planes, tile, tile_rows
-from tgrad.kernels.cuda.softmax import shift_of
+from tgrad.kernels.cuda.rows import (
+    Planes,
+    along,
+    at_rows,
+    common_vec,
+    full_sizes,
+    planes,
+    tile,
+    tile_rows,
+)
+from tgrad.kernels.cuda.softmax import merged_parts, parts_of, running_sum
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -27,39 +36,38 @@ def row_weights(w_ptr, t, valid, n, W: tl.constexpr, ACC: tl.constexpr):
     return w
 
 
-@triton.jit
+PLAIN = ["rows", "n", "inner", "splits", "ignore_index", *(f"{a}{k}" for a in "xd" for k in "oni")]
+
+
+@triton.jit(do_not_specialize=PLAIN)
 def class_loss_kernel(
-    loss_ptr, total_ptr, lse_ptr, x_ptr, t_ptr, w_ptr, rows, n, inner, xo, xn, xi, ignore_index,
+    loss_ptr, total_ptr, lse_ptr, x_ptr, t_ptr, w_ptr, m_ptr, s_ptr, rows, n, inner, splits,
+    xo, xn, xi, ignore_index,
     LOGITS: tl.constexpr, REDUCE: tl.constexpr, W: tl.constexpr, ACC: tl.constexpr,
-    LAYOUT: tl.constexpr, X_UNIT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
+    LAYOUT: tl.constexpr, X_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
+    SPLITS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """-w[t] x[t] of BLOCK_T rows, LOGITS: w[t] (lse - x[t]); REDUCE: their sum and that of w[t].
 
-    A row's logsumexp is computed tile by tile with a running maximum, so that x is read once.
+    A row's logsumexp is computed tile by tile with a running maximum, so that x is read once; or
+    from the maxima and sums m, s of SPLITS parts (0: none).
     """
+    n, inner = full_sizes(n, inner, LAYOUT, VEC, WIDE)
     o, i, mask_t = tile_rows(rows, inner, LAYOUT, WIDE, BLOCK_T)
     row = o * inner + i
-    at = at_rows(o, i, xo, xi, X_UNIT)
+    at = at_rows(o, i, xo, xi, X_UNIT, VEC)
     t = tl.load(t_ptr + row, mask=mask_t, other=0).to(tl.int64)
     valid = mask_t & (t != ignore_index)
-    picked = tl.load(x_ptr + at + t * xn, mask=valid & (t >= 0) & (t < n), other=float("nan")).to(
-        ACC
-    )
+    x_at = at + along(t, xn, X_UNIT, VEC)
+    inside = valid & (t >= 0) & (t < n)
+    picked = tl.load(x_ptr + x_at, mask=inside, other=float("nan")).to(ACC)
     loss = -picked
     if LOGITS:
-        m = tl.full((BLOCK_T,), float("-inf"), ACC)
-        s = tl.zeros((BLOCK_T,), ACC)
-        for start in range(0, n, BLOCK_N):
-            r = start + tl.arange(0, BLOCK_N)
-            mask = mask_t[:, None] & (r < n)[None, :]
-            x = tl.load(
-                x_ptr + at[:, None] + along(r, xn, X_UNIT)[None, :], mask=mask, other=float("-inf")
-            ).to(ACC)
-            m_new = tl.maximum(m, tl.max(x, 1))
-            shift = shift_of(m_new)
-            s = s * tl.exp(m - shift) + tl.sum(tl.exp(x - shift[:, None]), 1)
-            m = m_new
+        if SPLITS:
+            m, s = merged_parts(m_ptr, s_ptr, row, mask_t, rows, splits, SPLITS)
+        else:
+            x_ptrs = x_ptr + at[:, None]
+            m, s = running_sum(x_ptrs, mask_t, 0, n, xn, ACC, X_UNIT, VEC, BLOCK_T, BLOCK_N)
         lse = m + tl.log(s)
         tl.store(lse_ptr + row, lse, mask=mask_t)
         loss = lse - picked
@@ -93,15 +101,16 @@ def total_kernel(
     tl.store(total_ptr, total)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def class_loss_backward_kernel(
     dx_ptr, g_ptr, x_ptr, t_ptr, w_ptr, lse_ptr, total_ptr, rows, n, inner, do, dn, di, xo, xn, xi,
     ignore_index,
     LOGITS: tl.constexpr, REDUCTION: tl.constexpr, W: tl.constexpr, ACC: tl.constexpr,
-    LAYOUT: tl.constexpr, D_UNIT: tl.constexpr, X_UNIT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
+    LAYOUT: tl.constexpr, D_UNIT: tl.constexpr, X_UNIT: tl.constexpr, VEC: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """dx = g w[t] (exp(x - lse) - [class = t]), without LOGITS -g w[t] [class = t]; one tile."""
+    n, inner = full_sizes(n, inner, LAYOUT, VEC, WIDE)
     o, i, mask_t = tile_rows(rows, inner, LAYOUT, WIDE, BLOCK_T)
     row = o * inner + i
     t = tl.load(t_ptr + row, mask=mask_t, other=0).to(tl.int64)
@@ -115,16 +124,18 @@ def class_loss_backward_kernel(
             scale /= tl.load(total_ptr)
     scale = tl.where(valid, scale, 0)[:, None]
     r = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    if WIDE:
+        r = r.to(tl.int64)
     mask = mask_t[:, None] & (r < n)[None, :]
     hit = (t[:, None] == r[None, :]).to(ACC)
     if LOGITS:
-        x_at = at_rows(o, i, xo, xi, X_UNIT)[:, None] + along(r, xn, X_UNIT)[None, :]
+        x_at = at_rows(o, i, xo, xi, X_UNIT, VEC)[:, None] + along(r, xn, X_UNIT, VEC)[None, :]
         x = tl.load(x_ptr + x_at, mask=mask, other=0).to(ACC)
         lse = tl.load(lse_ptr + row, mask=mask_t, other=0)
         dx = (tl.exp(x - lse[:, None]) - hit) * scale
     else:
         dx = -hit * scale
-    dx_at = at_rows(o, i, do, di, D_UNIT)[:, None] + along(r, dn, D_UNIT)[None, :]
+    dx_at = at_rows(o, i, do, di, D_UNIT, VEC)[:, None] + along(r, dn, D_UNIT, VEC)[None, :]
     tl.store(dx_ptr + dx_at, maths.to(dx, dx_ptr.dtype.element_ty), mask=mask)
 
 
@@ -133,16 +144,20 @@ def forward(
     weight: CudaArray | None, ignore_index: int, reduction: str,
 ) -> None:  # fmt: skip
     p, acc, reduces = planes(x, 1, 2), acc_of(total.dtype), reduction != "none"
-    t = tile(p, acc, elements=2048)
+    t, vec = tile(p, acc, elements=2048), common_vec(p)
+    splits, chunk = t.splits(p) if lse is not None and target.size else (1, p.n)
+    parts = [total, total] if splits == 1 else parts_of(p, t, acc, vec, splits, chunk)
     (programs,) = t.grid(p) if target.size else (0,)
     losses, totals = loss, total
     if reduces:
         losses, totals = (cuda.empty((programs,), total.dtype) for _ in range(2))
     cuda.launch(
         class_loss_kernel, (programs,), losses, totals, total if lse is None else lse, p.x,
-        dense(target), dense_or(weight, total), p.rows, p.n, p.inner, *p.steps, ignore_index,
-        LOGITS=lse is not None, REDUCE=reduces, W=weight is not None, ACC=acc, LAYOUT=p.layout,
-        X_UNIT=p.unit, WIDE=p.wide, BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=t.num_warps,
+        dense(target), dense_or(weight, total), *parts, p.rows, *p.sizes_in(vec), splits,
+        *p.steps_in(vec), ignore_index, LOGITS=lse is not None, REDUCE=reduces,
+        W=weight is not None, ACC=acc, LAYOUT=p.layout, X_UNIT=p.unit, VEC=vec, WIDE=p.wide,
+        SPLITS=0 if splits == 1 else triton.next_power_of_2(splits), BLOCK_T=t.block_t,
+        BLOCK_N=t.block_n, num_warps=t.num_warps,
     )  # fmt: skip
     if reduces:
         cuda.launch(
@@ -160,13 +175,14 @@ def backward(
     out = planes(dx, 1, 2)
     p: Planes = out if x is None else planes(x, 1, 2)
     acc = acc_of(total.dtype)
-    t = tile(out, acc, elements=2048, most=2048)
+    t, vec = tile(out, acc, elements=2048, most=2048), common_vec(out, p)
     cuda.launch(
         class_loss_backward_kernel, (*t.grid(out), triton.cdiv(out.n, t.block_n)), dx, dense(g),
-        p.x, dense(target), dense_or(weight, total), dense(lse), total, out.rows, out.n, out.inner,
-        *out.steps, *p.steps, ignore_index, LOGITS=x is not None, REDUCTION=reduction,
-        W=weight is not None, ACC=acc, LAYOUT=out.layout, D_UNIT=out.unit, X_UNIT=p.unit,
-        WIDE=out.wide or p.wide, BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=4,
+        p.x, dense(target), dense_or(weight, total), dense(lse), total, out.rows,
+        *out.sizes_in(vec), *out.steps_in(vec), *p.steps_in(vec), ignore_index,
+        LOGITS=x is not None, REDUCTION=reduction, W=weight is not None, ACC=acc,
+        LAYOUT=out.layout, D_UNIT=out.unit, X_UNIT=p.unit, VEC=vec, WIDE=out.wide or p.wide,
+        BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=4,
     )  # fmt: skip
 
 

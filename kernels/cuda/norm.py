@@ -1,8 +1,9 @@
 """Layer and RMS norm: rows in registers where they fit, walked twice where not.
 
-The weight gradients are column sums: programs keep one partial sum per column in registers over
-all rows that they visit, and a second pass adds those up; no atomics, so the result is the same
-every time.
+Few rows that do not fit are shared by programs: a first launch leaves statistics of each part of a
+row. The weight gradients are column sums: programs keep one partial sum per column in registers
+over all rows that they visit, and a second pass adds those up; no atomics, so the result is the
+same every time. The kernels are in ``norm_kernels``.
 """
 
 from __future__ import annotations
@@ -12,208 +13,22 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
-from tgrad.kernels.cuda.reduction import reduce
-from tgrad.kernels.cuda.rows import Planes, along, planes, tile
+from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
+from tgrad.kernels.cuda.norm_kernels import (
+    column_totals_kernel,
+    layer_norm_backward_kernel,
+    layer_norm_backward_long_kernel,
+    layer_norm_backward_parts_kernel,
+    layer_norm_columns_kernel,
+    layer_norm_kernel,
+    layer_norm_merge_kernel,
+    layer_norm_parts_kernel,
+)
+from tgrad.kernels.cuda.rows import Planes, Tile, planes, tile
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
-
-PROGRAMS = 264  # two per multiprocessor of an H100
-
-
-@triton.jit
-def layer_norm_kernel(
-    y_ptr, mean_ptr, rstd_ptr, x_ptr, w_ptr, b_ptr, rows, n, x_row, x_n, eps,
-    W: tl.constexpr, B: tl.constexpr, CENTERED: tl.constexpr, ACC: tl.constexpr,
-    X_UNIT: tl.constexpr, ONE_PASS: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """y = (x - mean) rstd w + b for BLOCK_T rows. ONE_PASS reads x once, else twice.
-
-    A walked row's statistics are merged tile by tile (Chan, Golub & LeVeque 1979).
-    """
-    pid = tl.program_id(0)
-    if WIDE:
-        pid = pid.to(tl.int64)
-    k = pid * BLOCK_T + tl.arange(0, BLOCK_T)
-    mask_t = k < rows
-    x_ptrs = x_ptr + (k * x_row)[:, None]
-    y_ptrs = y_ptr + (k * n)[:, None]
-    offs = tl.arange(0, BLOCK_N)
-    if ONE_PASS:
-        mask_n = offs < n
-        mask = mask_t[:, None] & mask_n[None, :]
-        x = tl.load(x_ptrs + along(offs, x_n, X_UNIT)[None, :], mask=mask, other=0).to(ACC)
-        mean = tl.zeros((BLOCK_T,), ACC)
-        if CENTERED:
-            mean = tl.sum(x, 1) / n
-            x = tl.where(mask, x - mean[:, None], 0)
-        var = tl.sum(x * x, 1) / n
-        rstd = 1 / maths.sqrt(var + eps)
-        y = x * rstd[:, None]
-        if W:
-            y *= tl.load(w_ptr + offs, mask=mask_n, other=0).to(ACC)[None, :]
-        if B:
-            y += tl.load(b_ptr + offs, mask=mask_n, other=0).to(ACC)[None, :]
-        tl.store(y_ptrs + offs[None, :], maths.to(y, y_ptr.dtype.element_ty), mask=mask)
-    else:
-        mean = tl.zeros((BLOCK_T,), ACC)
-        m2 = tl.zeros((BLOCK_T,), ACC)
-        for start in range(0, n, BLOCK_N):
-            r = start + offs
-            mask = mask_t[:, None] & (r < n)[None, :]
-            x = tl.load(x_ptrs + along(r, x_n, X_UNIT)[None, :], mask=mask, other=0).to(ACC)
-            if CENTERED:
-                here = tl.minimum(n - start, BLOCK_N).to(ACC)
-                tile_mean = tl.sum(x, 1) / here
-                d = tl.where(mask, x - tile_mean[:, None], 0)
-                delta = tile_mean - mean
-                share = here / (start + here)
-                m2 += tl.sum(d * d, 1) + delta * delta * (share * start)
-                mean += delta * share
-            else:
-                m2 += tl.sum(x * x, 1)
-        rstd = 1 / maths.sqrt(m2 / n + eps)
-        for start in range(0, n, BLOCK_N):
-            r = start + offs
-            mask_n = r < n
-            mask = mask_t[:, None] & mask_n[None, :]
-            x = tl.load(x_ptrs + along(r, x_n, X_UNIT)[None, :], mask=mask, other=0).to(ACC)
-            y = (x - mean[:, None]) * rstd[:, None]
-            if W:
-                y *= tl.load(w_ptr + r, mask=mask_n, other=0).to(ACC)[None, :]
-            if B:
-                y += tl.load(b_ptr + r, mask=mask_n, other=0).to(ACC)[None, :]
-            tl.store(y_ptrs + r[None, :], maths.to(y, y_ptr.dtype.element_ty), mask=mask)
-    tl.store(mean_ptr + k, mean, mask=mask_t)
-    tl.store(rstd_ptr + k, rstd, mask=mask_t)
-
-
-@triton.jit
-def layer_norm_backward_kernel(
-    dx_ptr, dw_ptr, db_ptr, g_ptr, x_ptr, w_ptr, mean_ptr, rstd_ptr, rows, n,
-    g_row, g_n, x_row, x_n,
-    DX: tl.constexpr, DW: tl.constexpr, DB: tl.constexpr, W: tl.constexpr, CENTERED: tl.constexpr,
-    ACC: tl.constexpr, G_UNIT: tl.constexpr, X_UNIT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """dx of every num_programs-th block of rows, and the sums of g x_hat and g over those rows.
-
-    Reads g and x once; the partial sums (programs, n) are all else that is written.
-    """
-    pid = tl.program_id(0)
-    step = tl.num_programs(0)
-    if WIDE:
-        pid = pid.to(tl.int64)
-    offs = tl.arange(0, BLOCK_N)
-    mask_n = offs < n
-    dw = tl.zeros((BLOCK_T, BLOCK_N), ACC)
-    db = tl.zeros((BLOCK_T, BLOCK_N), ACC)
-    w = tl.full((1, 1), 1, ACC)
-    if W:
-        w = tl.load(w_ptr + offs, mask=mask_n, other=0).to(ACC)[None, :]
-    for block in range(pid, tl.cdiv(rows, BLOCK_T), step):
-        k = block * BLOCK_T + tl.arange(0, BLOCK_T)
-        mask_t = k < rows
-        mask = mask_t[:, None] & mask_n[None, :]
-        x_at = (k * x_row)[:, None] + along(offs, x_n, X_UNIT)[None, :]
-        g_at = (k * g_row)[:, None] + along(offs, g_n, G_UNIT)[None, :]
-        x = tl.load(x_ptr + x_at, mask=mask, other=0).to(ACC)
-        g = tl.load(g_ptr + g_at, mask=mask, other=0).to(ACC)
-        mean = tl.load(mean_ptr + k, mask=mask_t, other=0)
-        rstd = tl.load(rstd_ptr + k, mask=mask_t, other=0)[:, None]
-        x_hat = (x - mean[:, None]) * rstd
-        if DW:
-            dw += g * x_hat  # g is 0 where masked
-        if DB:
-            db += g
-        if DX:
-            g *= w
-            dx = g - x_hat * (tl.sum(g * x_hat, 1) / n)[:, None]
-            if CENTERED:
-                dx -= (tl.sum(g, 1) / n)[:, None]
-            dx_at = (k * n)[:, None] + offs[None, :]
-            tl.store(dx_ptr + dx_at, maths.to(dx * rstd, dx_ptr.dtype.element_ty), mask=mask)
-    if DW:
-        tl.store(dw_ptr + pid * n + offs, tl.sum(dw, 0), mask=mask_n)
-    if DB:
-        tl.store(db_ptr + pid * n + offs, tl.sum(db, 0), mask=mask_n)
-
-
-@triton.jit
-def layer_norm_backward_long_kernel(
-    dx_ptr, g_ptr, x_ptr, w_ptr, mean_ptr, rstd_ptr, n, g_row, g_n, x_row, x_n,
-    W: tl.constexpr, CENTERED: tl.constexpr, ACC: tl.constexpr,
-    G_UNIT: tl.constexpr, X_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """dx of one row, walked twice: first for mean(g w) and mean(g w x_hat)."""
-    k = tl.program_id(0)
-    if WIDE:
-        k = k.to(tl.int64)
-    offs = tl.arange(0, BLOCK_N)
-    mean = tl.load(mean_ptr + k)
-    rstd = tl.load(rstd_ptr + k)
-    level = tl.zeros((BLOCK_N,), ACC)
-    slope = tl.zeros((BLOCK_N,), ACC)
-    for start in range(0, n, BLOCK_N):
-        r = start + offs
-        mask = r < n
-        g = tl.load(g_ptr + k * g_row + along(r, g_n, G_UNIT), mask=mask, other=0).to(ACC)
-        x = tl.load(x_ptr + k * x_row + along(r, x_n, X_UNIT), mask=mask, other=0).to(ACC)
-        if W:
-            g *= tl.load(w_ptr + r, mask=mask, other=0).to(ACC)
-        level += g
-        slope += g * ((x - mean) * rstd)
-    a = tl.sum(slope, 0) / n
-    b = tl.sum(level, 0) / n
-    for start in range(0, n, BLOCK_N):
-        r = start + offs
-        mask = r < n
-        g = tl.load(g_ptr + k * g_row + along(r, g_n, G_UNIT), mask=mask, other=0).to(ACC)
-        x = tl.load(x_ptr + k * x_row + along(r, x_n, X_UNIT), mask=mask, other=0).to(ACC)
-        if W:
-            g *= tl.load(w_ptr + r, mask=mask, other=0).to(ACC)
-        dx = g - ((x - mean) * rstd) * a
-        if CENTERED:
-            dx -= b
-        tl.store(dx_ptr + k * n + r, maths.to(dx * rstd, dx_ptr.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def layer_norm_columns_kernel(
-    dw_ptr, db_ptr, g_ptr, x_ptr, mean_ptr, rstd_ptr, rows, n, g_row, g_n, x_row, x_n,
-    DW: tl.constexpr, DB: tl.constexpr, ACC: tl.constexpr, G_UNIT: tl.constexpr,
-    X_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
-    """Sums of g x_hat and g over every num_programs-th block of rows, for BLOCK_N columns."""
-    pid = tl.program_id(1)
-    step = tl.num_programs(1)
-    if WIDE:
-        pid = pid.to(tl.int64)
-    offs = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    mask_n = offs < n
-    dw = tl.zeros((BLOCK_T, BLOCK_N), ACC)
-    db = tl.zeros((BLOCK_T, BLOCK_N), ACC)
-    for block in range(pid, tl.cdiv(rows, BLOCK_T), step):
-        k = block * BLOCK_T + tl.arange(0, BLOCK_T)
-        mask_t = k < rows
-        mask = mask_t[:, None] & mask_n[None, :]
-        g_at = (k * g_row)[:, None] + along(offs, g_n, G_UNIT)[None, :]
-        g = tl.load(g_ptr + g_at, mask=mask, other=0).to(ACC)
-        if DW:
-            x_at = (k * x_row)[:, None] + along(offs, x_n, X_UNIT)[None, :]
-            x = tl.load(x_ptr + x_at, mask=mask, other=0).to(ACC)
-            mean = tl.load(mean_ptr + k, mask=mask_t, other=0)
-            rstd = tl.load(rstd_ptr + k, mask=mask_t, other=0)
-            dw += g * ((x - mean[:, None]) * rstd[:, None])
-        if DB:
-            db += g
-    if DW:
-        tl.store(dw_ptr + pid * n + offs, tl.sum(dw, 0), mask=mask_n)
-    if DB:
-        tl.store(db_ptr + pid * n + offs, tl.sum(db, 0), mask=mask_n)
 
 
 def dense_or(a: CudaArray | None, other: CudaArray) -> CudaArray:
@@ -243,25 +58,48 @@ def rows_of(x: CudaArray, dims: int) -> Planes:
     return planes(x, x.ndim - dims, x.ndim)
 
 
+def row_unit(n: int, *arrays: Planes) -> int:
+    """The unit of the rows' length and of the steps between rows that are dense."""
+    return common_unit(16, n, *[p.step_o for p in arrays if p.unit == "n"])
+
+
+def row_steps(p: Planes, vec: int) -> tuple[int, int]:
+    return (p.step_o // vec, 1) if p.unit == "n" else (p.step_o, p.step_n)
+
+
 @kernel("_layer_norm", "cuda")
 def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
     if y.size == 0:
         return
     p, acc = rows_of(x, dims), acc_of(mean.dtype)
-    t = tile(p, acc, elements=2048, per_warp=512)
+    t, vec = tile(p, acc, elements=2048, per_warp=512), row_unit(p.n, p)
+    splits, chunk = t.splits(p)
     w, b = dense_or(weight, y), dense_or(bias, y)
+    steps, number = row_steps(p, vec), real(eps, mean.dtype)
+    shared = {
+        "ACC": acc, "CENTERED": centered, "X_UNIT": p.unit, "VEC": vec,
+        "WIDE": p.wide or is_wide(2 * y.size), "BLOCK_T": t.block_t, "BLOCK_N": t.block_n,
+        "num_warps": t.num_warps,
+    }  # fmt: skip
+    affine = {"W": weight is not None, "B": bias is not None}
+    if splits == 1:
+        cuda.launch(
+            layer_norm_kernel, t.grid(p), y, mean, rstd, p.x, w, b, p.rows, p.n // vec, *steps,
+            number, ONE_PASS=t.one_pass, **affine, **shared,
+        )  # fmt: skip
+        return
+    parts = [cuda.empty((splits, p.rows), mean.dtype) for _ in range(2)]
+    sizes, grid = (p.rows, p.n // vec, chunk // vec), (*t.grid(p), splits)
+    cuda.launch(layer_norm_parts_kernel, grid, *parts, p.x, *sizes, *steps, **shared)
     cuda.launch(
-        layer_norm_kernel, t.grid(p), y, mean, rstd, p.x, w, b, p.rows, p.n, p.step_o, p.step_n,
-        real(eps, mean.dtype), W=weight is not None, B=bias is not None, CENTERED=centered,
-        ACC=acc, X_UNIT=p.unit, ONE_PASS=t.one_pass, WIDE=p.wide or 2 * y.size >= 2**31,
-        BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=t.num_warps,
+        layer_norm_merge_kernel, grid, y, mean, rstd, p.x, w, b, *parts, *sizes, splits, *steps,
+        number, SPLITS=triton.next_power_of_2(splits), **affine, **shared,
     )  # fmt: skip
 
 
 @kernel("layer_norm_backward", "cuda")
 def layer_norm_backward(dx, dw, db, g, x, weight, mean, rstd, dims, eps, centered, wanted):
     pg, px, wide = rows_of(g, dims), rows_of(x, dims), mean.dtype
-    rows, n, acc = px.rows, px.n, acc_of(mean.dtype)
     if x.size == 0:
         for d, need in ((dw, wanted[1]), (db, wanted[2])):
             if need and d.size:
@@ -269,38 +107,79 @@ def layer_norm_backward(dx, dw, db, g, x, weight, mean, rstd, dims, eps, centere
         return
     m, r = dense(mean), dense(rstd)
     arrays = (pg.x, px.x, dense_or(weight, m), m, r)
-    steps = (pg.step_o, pg.step_n, px.step_o, px.step_n)
+    acc, vec = acc_of(wide), row_unit(px.n, pg, px)
+    steps = (*row_steps(pg, vec), *row_steps(px, vec))
     common = {
-        "ACC": acc, "G_UNIT": pg.unit, "X_UNIT": px.unit,
-        "WIDE": pg.wide or px.wide or 2 * x.size >= 2**31,
+        "ACC": acc, "G_UNIT": pg.unit, "X_UNIT": px.unit, "VEC": vec,
+        "WIDE": pg.wide or px.wide or is_wide(2 * x.size),
     }  # fmt: skip
     t = tile(px, acc, elements=2048, most=8192, per_warp=512)
-    many = 3 if cuda.is_emulated() else PROGRAMS
     if t.one_pass:
-        programs = min(triton.cdiv(rows, t.block_t), many)
-        parts = [cuda.empty((programs, n), wide) if need else mean for need in wanted[1:]]
+        programs = min(triton.cdiv(px.rows, t.block_t), visitors())
+        parts = [cuda.empty((programs, px.n), wide) if need else mean for need in wanted[1:]]
         cuda.launch(
-            layer_norm_backward_kernel, (programs,), dx, *parts, *arrays, rows, n, *steps,
-            DX=wanted[0], DW=wanted[1], DB=wanted[2], W=weight is not None, CENTERED=centered,
-            **common, BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=t.num_warps,
+            layer_norm_backward_kernel, (programs,), dx, *parts, *arrays, px.rows, px.n // vec,
+            *steps, DX=wanted[0], DW=wanted[1], DB=wanted[2], W=weight is not None,
+            CENTERED=centered, **common, BLOCK_T=t.block_t, BLOCK_N=t.block_n,
+            num_warps=t.num_warps,
         )  # fmt: skip
     else:
         if wanted[0]:
-            cuda.launch(
-                layer_norm_backward_long_kernel, (rows,), dx, *arrays, n, *steps,
-                W=weight is not None, CENTERED=centered, **common, BLOCK_N=t.block_n,
-                num_warps=t.num_warps,
-            )  # fmt: skip
-        block_t, block_n = min(16, triton.next_power_of_2(rows)), 128
-        columns = triton.cdiv(n, block_n)
-        programs = max(1, min(triton.cdiv(rows, block_t), many // columns))
-        parts = [cuda.empty((programs, n), wide) if need else mean for need in wanted[1:]]
-        if wanted[1] or wanted[2]:
-            cuda.launch(
-                layer_norm_columns_kernel, (columns, programs), *parts, pg.x, px.x, m, r, rows, n,
-                *steps, DW=wanted[1], DB=wanted[2], **common, BLOCK_T=block_t, BLOCK_N=block_n,
-                num_warps=4,
-            )  # fmt: skip
-    for d, part, need in zip((dw, db), parts, wanted[1:], strict=True):
-        if need:
-            reduce(d.reshape(n), part, (0,), "sum")
+            long_rows(dx, arrays, px, t, steps, weight is not None, centered, common)
+        parts = columns(arrays, px, steps, wanted, common)
+    if wanted[1] or wanted[2]:
+        column_totals(dw, db, parts, px.n, acc, wanted)
+
+
+def long_rows(
+    dx: CudaArray, arrays: tuple, px: Planes, t: Tile, steps: tuple, weighted: bool,
+    centered: bool, common: dict,
+) -> None:  # fmt: skip
+    """dx of rows that do not fit, each by one program or by several."""
+    splits, chunk = t.splits(px)
+    vec = common["VEC"]
+    sizes = (px.rows, px.n // vec, chunk // vec)
+    shared = {"W": weighted, **common, "BLOCK_N": t.block_n, "num_warps": t.num_warps}
+    grid, parts = (px.rows, splits), [arrays[3], arrays[3]]
+    if splits > 1:
+        parts = [cuda.empty((splits, px.rows), arrays[3].dtype) for _ in range(2)]
+        cuda.launch(layer_norm_backward_parts_kernel, grid, *parts, *arrays, *sizes, *steps,
+                    **shared)  # fmt: skip
+    cuda.launch(
+        layer_norm_backward_long_kernel, grid, dx, *arrays, *parts, *sizes, splits, *steps,
+        CENTERED=centered, SPLITS=0 if splits == 1 else triton.next_power_of_2(splits), **shared,
+    )  # fmt: skip
+
+
+def visitors() -> int:
+    """Programs that share all rows: two per multiprocessor of an H100."""
+    return 3 if cuda.is_emulated() else limits.programs // 2
+
+
+def columns(arrays: tuple, px: Planes, steps: tuple, wanted: tuple, common: dict) -> list:
+    """Partial sums of g x_hat and g, (programs, n), of rows that do not fit."""
+    m = arrays[3]
+    if not (wanted[1] or wanted[2]):
+        return [m, m]
+    block_t, block_n = min(16, triton.next_power_of_2(px.rows)), 128
+    blocks = triton.cdiv(px.n, block_n)
+    programs = max(1, min(triton.cdiv(px.rows, block_t), visitors() // blocks))
+    parts = [cuda.empty((programs, px.n), m.dtype) if need else m for need in wanted[1:]]
+    cuda.launch(
+        layer_norm_columns_kernel, (blocks, programs), *parts, *arrays[:2], *arrays[3:], px.rows,
+        px.n // common["VEC"], *steps, DW=wanted[1], DB=wanted[2], **common, BLOCK_T=block_t,
+        BLOCK_N=block_n, num_warps=4,
+    )  # fmt: skip
+    return parts
+
+
+def column_totals(
+    dw: CudaArray, db: CudaArray, parts: list, n: int, acc: tl.dtype, wanted: tuple
+) -> None:
+    (programs, _) = next(part.shape for part, need in zip(parts, wanted[1:], strict=True) if need)
+    block_t = min(triton.next_power_of_2(programs), 64)
+    vec, block_n = common_unit(16, n), min(triton.next_power_of_2(n), 2048 // block_t)
+    cuda.launch(
+        column_totals_kernel, (triton.cdiv(n, block_n),), dw, db, *parts, programs, n // vec,
+        DW=wanted[1], DB=wanted[2], ACC=acc, VEC=vec, BLOCK_T=block_t, BLOCK_N=block_n,
+    )  # fmt: skip

@@ -4,6 +4,9 @@ Any array is (outer, n, inner) with three steps; more axes are copied away. A pr
 of BLOCK_T rows x BLOCK_N positions. In the layout "rows" (inner = 1) its rows are of different
 ``outer``, in "planes" neighbours along ``inner``, so that loads are coalesced either way; in
 "mixed" (inner small) they run over both.
+
+Kernels take the size of the axis that tiles lie along, and the steps of arrays that lie along it
+too, in units of VEC (``limits.common_unit``).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import triton.language as tl
 
 from tgrad.kernels.cuda.axes import merge
 from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -47,20 +51,48 @@ def tile_rows(rows, inner, LAYOUT: tl.constexpr, WIDE: tl.constexpr, BLOCK_T: tl
 
 
 @triton.jit
-def at_rows(o, i, step_o, step_i, UNIT: tl.constexpr):
+def full_sizes(n, inner, LAYOUT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr):
+    """(n, inner) from sizes of which the one that tiles lie along comes in units of VEC.
+
+    WIDE, n is of 64 bits, and so is what counts up to it.
+    """
+    if WIDE:
+        n = n.to(tl.int64)
+    if LAYOUT == "planes":
+        inner = inner * VEC
+    else:
+        n = n * VEC
+    return n, inner
+
+
+@triton.jit
+def positions(N: tl.constexpr, WIDE: tl.constexpr):
+    """The first N positions along a row."""
+    r = tl.arange(0, N)
+    if WIDE:
+        r = r.to(tl.int64)
+    return r
+
+
+@triton.jit
+def at_rows(o, i, step_o, step_i, UNIT: tl.constexpr, VEC: tl.constexpr):
     """Offsets of the tile's rows; UNIT names the axis ("n" or "i") whose step is 1, if any."""
     if UNIT == "i":
-        at = o * step_o + i
+        at = o * step_o * VEC + i
+    elif UNIT == "n":
+        at = o * step_o * VEC + i * step_i
     else:
         at = o * step_o + i * step_i
     return at
 
 
 @triton.jit
-def along(r, step_n, UNIT: tl.constexpr):
+def along(r, step_n, UNIT: tl.constexpr, VEC: tl.constexpr):
     """Offsets of positions r along the row."""
     if UNIT == "n":
         at = r
+    elif UNIT == "i":
+        at = r * step_n * VEC
     else:
         at = r * step_n
     return at
@@ -96,12 +128,23 @@ class Planes(NamedTuple):
     def steps(self) -> tuple[int, int, int]:
         return self.step_o, self.step_n, self.step_i
 
+    def sizes_in(self, vec: int) -> tuple[int, int]:
+        """n and inner as :func:`full_sizes` takes them."""
+        along_i = self.layout == "planes"
+        return (self.n, self.inner // vec) if along_i else (self.n // vec, self.inner)
+
+    def steps_in(self, vec: int) -> tuple[int, int, int]:
+        """The steps as :func:`at_rows` and :func:`along` take them."""
+        if self.unit == "i":
+            return self.step_o // vec, self.step_n // vec, 1
+        return (self.step_o // vec, 1, self.step_i) if self.unit == "n" else self.steps
+
     @property
     def wide(self) -> bool:
         """Whether offsets need 64 bits."""
         counts = (self.outer, self.n, self.inner)
         reach = sum(abs(s) * n for s, n in zip(self.steps, counts, strict=True))
-        return max(reach, 2 * self.rows, 2 * self.n) >= 2**31
+        return is_wide(reach, 2 * self.rows, 2 * self.n)
 
 
 def planes(x: CudaArray, start: int, stop: int) -> Planes:
@@ -117,6 +160,20 @@ def planes(x: CudaArray, start: int, stop: int) -> Planes:
     return Planes(x, *counts, *[group[0][1] for group in groups])
 
 
+def common_vec(tiles: Planes, *arrays: Planes) -> int:
+    """The unit for the sizes of ``tiles`` and for the steps of all arrays of a launch."""
+    if tiles.layout == "mixed":
+        return 1
+    axis = "i" if tiles.layout == "planes" else "n"
+    numbers = [tiles.inner if axis == "i" else tiles.n]
+    for p in (tiles, *arrays):
+        if p.unit == "i":
+            numbers += [p.step_o, p.step_n]
+        elif p.unit == "n":
+            numbers += [p.step_o]
+    return common_unit(16, *numbers)
+
+
 class Tile(NamedTuple):
     """A program's tile."""
 
@@ -130,19 +187,40 @@ class Tile(NamedTuple):
             return (p.outer * triton.cdiv(p.inner, self.block_t),)
         return (triton.cdiv(p.rows, self.block_t),)
 
+    def splits(self, p: Planes) -> tuple[int, int]:
+        """Over how many programs a row is split, and how much of it each takes.
+
+        Only rows that do not fit are split, where there are too few to occupy the GPU: partial
+        results are written by a first launch and merged by all programs of a second.
+        """
+        (programs,) = self.grid(p)
+        if self.one_pass or 2 * programs > limits.programs:
+            return 1, p.n
+        most = min(limits.programs // programs, triton.cdiv(p.n, 2 * self.block_n))
+        count = max(1, min(most, 4096 // self.block_t))
+        chunk = triton.cdiv(triton.cdiv(p.n, count), self.block_n) * self.block_n
+        return triton.cdiv(p.n, chunk), chunk
+
 
 def tile(
-    p: Planes, acc: tl.dtype, elements: int = 4096, most: int = 16384, per_warp: int = 1024
+    p: Planes,
+    acc: tl.dtype,
+    elements: int = 4096,
+    most: int | None = None,
+    arrays: int = 1,
+    per_warp: int = 1024,
 ) -> Tile:
     """Whole rows in one tile of up to ``most`` elements, else tiles that walk along them.
 
     A tile of 1024 elements a warp keeps 32 values of each array in a thread's registers; all
-    counts are halved where they are computed in float64.
+    counts are halved where they are computed in float64. The longest row (``limits.row``) is halved
+    where two ``arrays`` of it are kept, and a quarter in float64: whole ones spill.
     """
+    most = min(most or limits.row, limits.row) // arrays
     if cuda.is_emulated():
-        elements, most = 1024, 1024
+        elements, most = 1024, min(most, 1024)
     elif acc == tl.float64:
-        elements, most, per_warp = elements // 2, most // 2, per_warp // 2
+        elements, most, per_warp = elements // 2, most // 4, per_warp // 2
     longest = triton.next_power_of_2(max(p.n, 1))
     least = min(32, triton.next_power_of_2(p.inner)) if p.layout == "planes" else 1
     one_pass = longest * least <= most
@@ -151,8 +229,8 @@ def tile(
         block_t = max(least, elements // block_n)
     else:
         block_t = least
-        block_n = max(min(longest, elements // block_t), 16)
+        block_n = max(min(longest, elements // block_t, most), 16)
     rows = p.inner if p.layout == "planes" else p.rows
     block_t = max(1, min(block_t, triton.next_power_of_2(max(rows, 1))))
-    warps = min(16, max(1, triton.next_power_of_2(block_t * block_n // per_warp)))
+    warps = min(32, max(1, triton.next_power_of_2(block_t * block_n // per_warp)))
     return Tile(block_t, block_n, one_pass, warps)
