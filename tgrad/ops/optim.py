@@ -311,5 +311,12 @@ def _rprop_step(
     return p - xp.sign(g) * size, g, size
 
 
+@update
+def _average_step(p: Tensor, g: Tensor, weight: float):
+    """p += weight (g - p): a running average of g."""
+    return p + (g - p) * weight
+
+
 __all__ = ["_adadelta_step", "_adagrad_step", "_adam_step", "_adamax_step", "_asgd_step",
-           "_nadam_step", "_radam_step", "_rmsprop_step", "_rprop_step", "_sgd_step"]  # fmt: skip
+           "_average_step", "_nadam_step", "_radam_step", "_rmsprop_step", "_rprop_step",
+           "_sgd_step"]  # fmt: skip

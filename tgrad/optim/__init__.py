@@ -1,5 +1,6 @@
 """Optimisers, with the names, arguments and state layout of ``torch.optim``."""
 
+from tgrad.optim import lr_scheduler, swa_utils
 from tgrad.optim.adadelta import Adadelta
 from tgrad.optim.adafactor import Adafactor
 from tgrad.optim.adagrad import Adagrad
@@ -13,4 +14,5 @@ from tgrad.optim.rprop import Rprop
 from tgrad.optim.sgd import SGD
 
 __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
-           "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop"]  # fmt: skip
+           "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler",
+           "swa_utils"]  # fmt: skip
