@@ -22,6 +22,12 @@ from tgrad.runtime.pool import Block, HostPool, OutOfMemoryError, Pool, size_cla
 MB = 1 << 20
 
 
+@pytest.fixture(autouse=True)
+def one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program that has never made another stream current."""
+    monkeypatch.setattr(Block, "several", False)
+
+
 def pool_of(memory: int = 64 * MB) -> tuple[Pool, DeviceModel]:
     model = DeviceModel(memory)
     return Pool(model, 0, contextlib.nullcontext), model

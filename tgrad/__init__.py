@@ -28,6 +28,7 @@ from tgrad.printing import set_printoptions
 from tgrad.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
+from tgrad.runtime.pool import OutOfMemoryError
 from tgrad.runtime.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from tgrad.runtime.settings import (
     are_deterministic_algorithms_enabled, use_deterministic_algorithms,

@@ -17,8 +17,9 @@ from tgrad.device import CPU, device
 from tgrad.dispatch import OPS, wrap
 from tgrad.dtypes import dtype
 from tgrad.printing import tensor_str
-from tgrad.runtime import cuda
+from tgrad.runtime import cuda, pinned
 from tgrad.runtime.array import contiguous_strides
+from tgrad.runtime.pool import Block
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -277,12 +278,37 @@ class Conversion(Variable):
         return False
 
     def is_pinned(self, device: object = None) -> bool:
-        """Whether the memory is page-locked."""
-        return False
+        """Whether the memory is page-locked: copies to and from a GPU then need not wait."""
+        return pinned.is_pinned(self.array)
 
     def pin_memory(self, device: object = None) -> Any:
-        """The tensor itself: host memory is as the operating system gives it."""
-        return self
+        """A contiguous copy in page-locked memory, without a graph; itself where it is there.
+
+        Raises: RuntimeError for a CUDA tensor, or where there is no GPU.
+        """
+        if self.device is not CPU:
+            raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
+        if self.is_pinned():
+            return self
+        array = pinned.empty(self.array.shape, self.array.dtype)
+        np.copyto(array, self.host())
+        return wrap(array, CPU)
+
+    def record_stream(self, stream: Any) -> None:
+        """Do not reuse this memory before the work ends that ``stream`` has when it is freed.
+
+        Needed where another stream than the one that it was made on reads or writes it.
+        Raises: TypeError unless it is a Stream, ValueError for one of another device.
+        """
+        if not hasattr(stream, "cuda_stream"):
+            raise TypeError(f"record_stream: expected a Stream, got {type(stream).__name__}")
+        if stream.device is not self.device:
+            raise ValueError(
+                f"record_stream: the tensor is on {self.device}, the stream on {stream.device}"
+            )
+        owner = self.array.owner  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(owner, Block):
+            owner.record_stream(stream.handle)
 
     # ---- element by element ----------------------------------------------------------------------
 

@@ -33,9 +33,9 @@ def tensor(
 
     dtype: of the data (Python floats the default dtype, ints int64), unless given.
     Raises: ValueError for ragged sequences and arrays that from_numpy refuses, TypeError for
-    what is not a number, RuntimeError for a number that the dtype cannot hold.
+    what is not a number, RuntimeError for a number that the dtype cannot hold, or if it is to be
+    pinned and there is no GPU.
     """
-    del pin_memory
     wanted = None if dtype is None else python_dtype("tensor", dtype)
     if isinstance(data, Variable):
         warnings.warn(
@@ -51,6 +51,7 @@ def tensor(
     else:
         a = parsed(data, wanted)
         t = placed(a, existing(device))
+    t = t.pin_memory() if pin_memory else t
     return t.requires_grad_(True) if requires_grad else t
 
 

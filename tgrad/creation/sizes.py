@@ -2,7 +2,7 @@
 
 Every function takes PyTorch's options by keyword: ``dtype``, ``device``, ``requires_grad``,
 ``out`` (the result is written there and it is returned), ``layout`` (``strided`` is the only one)
-and ``pin_memory`` (accepted; host memory is as the operating system gives it).
+and ``pin_memory`` (the result is in page-locked host memory; RuntimeError without a GPU).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SizeOptions(Options, total=False):
 class Target:
     """Options worked out: where and as what the tensor is made."""
 
-    __slots__ = ("dtype", "out", "requires_grad", "where")
+    __slots__ = ("dtype", "out", "pinned", "requires_grad", "where")
 
     def __init__(
         self, name: str, options: Any, default: dtype | None = None, where: device | None = None
@@ -76,6 +76,7 @@ class Target:
             place = options.get("device")
             self.where = where if place is None and where is not None else existing(place)
         self.requires_grad = options.get("requires_grad", False)
+        self.pinned = options.get("pin_memory") and out is None
         self.out = out
 
     def new(self, shape: tuple[int, ...]) -> Tensor:
@@ -87,6 +88,8 @@ class Target:
         if self.out is not None:
             store_out(name, (self.out,), (t,))
             t = self.out
+        elif self.pinned:
+            t = t.pin_memory()
         return t.requires_grad_(True) if self.requires_grad else t
 
 

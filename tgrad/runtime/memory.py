@@ -90,15 +90,22 @@ class CachingAllocator:
 
     def allocated(self) -> int:
         """Bytes in blocks that some array holds."""
-        total = 0
+        return sum(size * held for size, _, held in self.counts())
+
+    def counts(self) -> list[tuple[int, int, int]]:
+        """(size, blocks, blocks that some array holds) of each size class."""
+        found = []
         for size, pool in list(self.pools.items()):
+            held = there = 0
             for i in range(len(pool)):
                 try:
                     owner = pool[i][0]
                 except IndexError:  # another thread took it
                     break
-                total += size * (sys.getrefcount(owner) > RESTING)
-        return total
+                there += 1
+                held += sys.getrefcount(owner) > RESTING
+            found.append((size, there, held))
+        return found
 
     def release(self) -> None:
         """Give every free block back to the system."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,9 @@ LARGE = 1 << 20  # bytes; from here on a block of up to FIT times the size will 
 FIT = 1.25
 SIZES = 4096  # requested sizes that a heap remembers the class of
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+
+Counts = tuple[int, int]  # now, and ever
+Rows = list[tuple[int, Counts, Counts, Counts]]
 
 
 class Driver(Protocol):
@@ -136,7 +139,8 @@ class Pending:
 class Source:
     """Where a heap's memory comes from."""
 
-    asynchronous = False
+    asynchronous = False  # whether memory is taken and given in stream order
+    private = False  # a graph's
 
     def __init__(self, take: Callable[[int, int], int], give: Callable[[int, int], None]):
         self.take, self.give = take, give
@@ -202,6 +206,8 @@ class Heap:
 class Pool:
     """All heaps of one device. ``enter()`` makes the device's context current in a ``with``."""
 
+    captures = 0  # of CUDA graphs, going on now in any thread and on any device
+
     def __init__(
         self, driver: Driver, index: int, enter: Callable[[], AbstractContextManager[Any]]
     ):
@@ -209,12 +215,13 @@ class Pool:
         self.lock = threading.RLock()
         self.totals = Totals()
         self.limit: int | None = None  # bytes that may be reserved
-        self.captures = 0  # of graphs, going on now
         self.shared = Source(driver.mem_alloc_async, driver.mem_free_async)
         self.shared.asynchronous = True
         self.heaps: dict[tuple[Source, int], Heap] = {}
         self.pending: deque[Pending] = deque()
         self.spare_events: list[int] = []
+        self.baseline: dict[str, int] = {}  # what tgrad.runtime.accounts counts from
+        self.forgotten: list[tuple[int, int, int]] = []  # (size, taken, made) of dropped bins
 
     def heap(self, stream: int, source: Source | None = None) -> Heap:
         """The memory of ``stream``, from the driver's pool or from an :meth:`arena`."""
@@ -227,17 +234,17 @@ class Pool:
 
     def arena(self) -> Source:
         """Memory apart, for a graph: its addresses stay reserved until :meth:`retire`."""
-        return Source(self._arena_take, self._arena_give)
+        arena = Source(self._arena_take, self._arena_give)
+        arena.private = True
+        return arena
 
     def _arena_take(self, size: int, stream: int) -> int:
         # Not in stream order: the stream is being captured, and memory taken in its order would
-        # become a node of the graph that only one replay at a time may own.
-        with self.relaxed():
-            return self.driver.mem_alloc(size)
+        # become a node of the graph, whose memory is freed when a replay ends.
+        return self.driver.mem_alloc(size)
 
     def _arena_give(self, address: int, stream: int) -> None:
-        with self.relaxed():
-            self.driver.mem_free(address)
+        self.driver.mem_free(address)
 
     @contextlib.contextmanager
     def relaxed(self) -> Iterator[None]:
@@ -348,7 +355,7 @@ class Pool:
         if self.limit is not None and self.totals.reserved + bin.size > self.limit:
             return None
         try:
-            with self.enter():
+            with self.enter(), self.relaxed():
                 return bin.heap.source.take(bin.size, bin.heap.stream)
         except RuntimeError as error:
             if getattr(error, "code", None) != OUT_OF_MEMORY:
@@ -370,6 +377,15 @@ class Pool:
                 given |= self._empty(heap) and source.asynchronous
             if given and not self.captures:
                 self.driver.pool_trim(self.index, 0)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the heaps of dead arenas that have no block left."""
+        for key, heap in list(self.heaps.items()):
+            dead = key[0].private and not key[0].users
+            if dead and all(b.made == b.given for b in heap.classes.values()):
+                del self.heaps[key]
+                self.forgotten += [(b.size, b.taken, b.made) for b in heap.classes.values()]
 
     def _is_captured(self, heap: Heap) -> bool:
         # A free in the order of a captured stream would become a node of its graph.
@@ -405,12 +421,28 @@ class Pool:
             self.poll()
             for heap in [h for h in self.heaps.values() if h.source is arena]:
                 self._empty(heap)
+            self._forget()
 
     # ---- numbers ---------------------------------------------------------------------------------
 
     def waiting(self) -> int:
         """Bytes in freed blocks that other streams may still use."""
         return sum(entry.bin.size for entry in list(self.pending))
+
+    def rows(self) -> Rows:
+        """Of each bin its size, and (blocks now, blocks ever) that are held, that are held or
+        waited for, and that were got from the driver."""
+        waiting = Counter(entry.bin for entry in list(self.pending))
+        rows: Rows = []
+        for heap in list(self.heaps.values()):
+            for bin in list(heap.classes.values()):
+                there = bin.made - bin.given
+                active = there - len(bin.free)
+                held = active - waiting[bin], bin.taken
+                rows.append((bin.size, held, (active, bin.taken), (there, bin.made)))
+        for size, taken, made in self.forgotten:
+            rows.append((size, (0, taken), (0, taken), (0, made)))
+        return rows
 
     def reset_peaks(self) -> None:
         """Count peaks from what is held now."""

@@ -1,0 +1,373 @@
+"""CUDA graphs: work that is recorded once and launched again as one.
+
+While a thread records, what it gives to the captured stream does not run. Its allocations come from
+an arena, whose addresses stay the graph's until :meth:`CUDAGraph.reset`. Numbers that must differ
+from replay to replay (the counters of random bits, the step count of an optimiser) cannot be
+arguments of the recorded launches: they lie in device memory, which :meth:`CUDAGraph.replay` writes
+first (see :class:`Values`).
+
+Python's garbage collection is off while capturing: a cycle that it frees may hold a graph or a
+module, and destroying either would break the capture off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tgrad.runtime import cuda, stream
+from tgrad.runtime.current import DEFAULT_STREAM, here
+from tgrad.runtime.pool import Pool, Source
+
+if TYPE_CHECKING:
+    from tgrad.runtime.array import CudaArray
+    from tgrad.runtime.random import Generator
+
+PoolHandle = tuple[int, int]
+
+MODES = ("global", "thread_local", "relaxed")
+CHUNK = 64  # random draws whose counters share a block of 512 bytes
+WORD = (1 << 64) - 1
+_handles = itertools.count(1)
+_arenas: dict[PoolHandle, dict[int, Source]] = {}  # by GPU
+
+
+class Values:
+    """A device array that is written before each replay with what ``compute()`` returns then."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, compute: Callable[[], Any]):
+        self.array = cuda.active().empty(shape, dtype)
+        self.compute = compute
+
+    def write(self) -> None:
+        values = np.asarray(self.compute(), self.array.dtype).reshape(self.array.shape)
+        cuda.active().copy_from_host(self.array, values)
+
+
+class Draws:
+    """What a graph draws from one generator: each draw's key and counter, in device memory.
+
+    A replay reserves the blocks of all draws at once, so that each one continues the stream as the
+    recorded ops themselves would have. Seeding between replays has its usual effect.
+    """
+
+    def __init__(self, generator: Generator):
+        self.generator, self.total = generator, 0
+        self.offsets: list[int] = []  # of each draw, in blocks of the generator
+        self.chunks: list[CudaArray] = []
+
+    def reserve(self, blocks: int) -> tuple[CudaArray, CudaArray]:
+        i = len(self.offsets) % CHUNK
+        if i == 0:
+            self.chunks.append(cuda.active().empty((CHUNK + 1,), np.dtype(np.int64)))
+        self.offsets.append(self.total)
+        self.total += blocks
+        return self.chunks[-1][0], self.chunks[-1][1 + i]
+
+    def write(self) -> None:
+        from tgrad.runtime.random import LANES
+
+        key, counter = self.generator.reserve(self.total * LANES)
+        for i, chunk in enumerate(self.chunks):
+            values = np.full(CHUNK + 1, key, np.uint64)
+            for k, offset in enumerate(self.offsets[i * CHUNK : (i + 1) * CHUNK]):
+                values[1 + k] = (counter + offset) & WORD
+            cuda.active().copy_from_host(chunk, values.view(np.int64))
+
+
+class Capture:
+    """A capture that is going on."""
+
+    def __init__(self, stream: stream.Stream, arenas: dict[int, Source]):
+        self.stream, self.arenas = stream, arenas
+        self.inputs: list[Values | Draws] = []
+        self.held: list[object] = []
+
+    def arena(self, index: int) -> Source:
+        """The memory that the graph's allocations on a GPU come from."""
+        found = self.arenas.get(index)
+        if found is None:
+            pool: Any = cuda.active().pool(index)
+            found = self.arenas[index] = pool.arena()
+            found.users += 1
+        return found
+
+    def hold(self, owner: object) -> None:
+        """Keep ``owner`` alive as long as the graph: its launches use that memory."""
+        self.held.append(owner)
+
+    def draw(self, generator: Generator, blocks: int) -> tuple[CudaArray, CudaArray]:
+        """(key, counter) in device memory, of ``blocks`` that nobody else gets at each replay."""
+        for found in self.inputs:
+            if isinstance(found, Draws) and found.generator is generator:
+                return found.reserve(blocks)
+        made = Draws(generator)
+        self.inputs.append(made)
+        return made.reserve(blocks)
+
+    def numbers(
+        self, count: int, dtype: np.dtype, compute: Callable[[], Sequence[float]]
+    ) -> CudaArray:
+        """``count`` numbers in device memory, which ``compute()`` gives anew for each replay."""
+        made = Values((count,), dtype, compute)
+        self.inputs.append(made)
+        return made.array
+
+
+def graph_pool_handle() -> PoolHandle:
+    """A name for memory that several graphs share, given to each as ``pool=``.
+
+    Their replays must follow each other in the order of capture: they overwrite each other's
+    intermediate results.
+    """
+    return 0, next(_handles)
+
+
+class CUDAGraph:
+    """Recorded GPU work. ``with tgrad.cuda.graph(g): ...`` records, ``g.replay()`` runs it.
+
+    The recorded kernels read and write the same addresses at every replay: give new input by
+    ``x.copy_(new)`` and read results from the tensors that the capture made. Memory made inside
+    belongs to the graph until it is reset or dropped. ``keep_graph`` keeps the graph itself beside
+    its executable form, which then is made by :meth:`instantiate` or the first replay.
+    """
+
+    def __init__(self, keep_graph: bool = False):
+        self.keep_graph = bool(keep_graph)
+        self._capture: Capture | None = None
+        self._gc = False
+        self._graph = self._executable = 0
+        self._index = 0
+        self._handle: PoolHandle | None = None
+        self._arenas: dict[int, Source] = {}
+        self._inputs: list[Values | Draws] = []
+        self._held: list[object] = []
+        self._last: stream.Stream | None = None
+
+    def capture_begin(
+        self, pool: PoolHandle | None = None, capture_error_mode: str = "global"
+    ) -> None:
+        """Record the current stream's work until :meth:`capture_end`.
+
+        ``capture_error_mode``: whose forbidden calls break the capture off: those of every thread
+        ("global"), of this one ("thread_local"), of none ("relaxed").
+        Raises: RuntimeError on the default stream, while another capture is going on, or where
+        this object has a graph; ValueError for an unknown mode.
+        """
+        if capture_error_mode not in MODES:
+            raise ValueError(
+                f"capture_begin: expected a mode of {MODES}, got {capture_error_mode!r}"
+            )
+        if self._graph or self._executable:
+            raise RuntimeError(
+                "This CUDAGraph instance already owns a captured graph. To capture a new graph, "
+                "create a new instance."
+            )
+        if stream.capture() is not None:
+            raise RuntimeError("capture_begin: this thread is capturing a CUDA graph already")
+        current = stream.current_stream()
+        if current.handle == DEFAULT_STREAM:
+            raise RuntimeError(
+                "CUDA graphs must be captured on a non-default stream. (However, after capture, "
+                "it's ok to replay them on the default stream.)"
+            )
+        runtime = cuda.active()
+        self._index = current.index
+        self._handle = pool or graph_pool_handle()
+        self._arenas = {}
+        for index, shared in _arenas.setdefault(self._handle, {}).items():
+            self._arenas[index] = shared
+            shared.users += 1
+        with runtime.enter(self._index):
+            runtime.driver.capture_begin(current.handle, capture_error_mode)
+        Pool.captures += 1
+        self._gc = gc.isenabled()
+        gc.disable()
+        self._capture = Capture(current, self._arenas)
+        stream.set_capture(self._capture)
+
+    def capture_end(self) -> None:
+        """End the recording and make it ready to replay.
+
+        Raises: RuntimeError where none is going on, or if something that cannot be recorded broke
+        it off.
+        """
+        capture = self._capture
+        if capture is None:
+            raise RuntimeError("capture_end: this graph is not being captured")
+        runtime = cuda.active()
+        try:
+            with runtime.enter(self._index):
+                self._graph = runtime.driver.capture_end(capture.stream.handle)
+        except BaseException:
+            self._end()
+            self.reset()
+            raise
+        self._end()
+        _arenas[self.pool()].update(self._arenas)
+        self._inputs, self._held = capture.inputs, capture.held
+        if not self.keep_graph:
+            self.instantiate()
+
+    def _end(self) -> None:
+        """What :meth:`capture_begin` changed is as it was."""
+        self._capture = None
+        stream.set_capture(None)
+        Pool.captures -= 1
+        if self._gc:
+            gc.enable()
+
+    def abandon(self) -> None:
+        """End a recording in which something failed; the object may be captured again."""
+        if self._capture is None:
+            return
+        runtime, handle = cuda.active(), self._capture.stream.handle
+        with contextlib.suppress(RuntimeError), runtime.enter(self._index):
+            self._graph = runtime.driver.capture_end(handle)
+        self._end()
+        self.reset()
+
+    def instantiate(self) -> None:
+        """Make the executable form; an earlier one is dropped.
+
+        Raises: RuntimeError without a graph.
+        """
+        if not self._graph:
+            raise RuntimeError(self._missing("instantiate"))
+        runtime = cuda.active()
+        with runtime.enter(self._index):
+            before = self._executable
+            self._executable = runtime.driver.graph_instantiate(self._graph)
+            if before:
+                runtime.driver.graph_exec_destroy(before)
+            if not self.keep_graph:
+                graph, self._graph = self._graph, 0
+                runtime.driver.graph_destroy(graph)
+
+    def replay(self) -> None:
+        """Run the recorded work on the current stream. Does not wait for it.
+
+        Random ops draw new numbers each time, as if they had been called again.
+        Raises: RuntimeError if nothing was captured, after :meth:`reset`, or inside a capture.
+        """
+        if not self._executable:
+            if not (self.keep_graph and self._graph):
+                raise RuntimeError(self._missing("replay"))
+            self.instantiate()
+        stream.forbid_capture("CUDAGraph.replay()", "Replay it before or after the capture.")
+        runtime, current = cuda.active(), stream.current_stream(self._index)
+        if self._last is not None and self._last != current:
+            current.wait_stream(self._last)  # the last replay reads what is written now
+        self._last = current
+        for values in self._inputs:
+            values.write()
+        with runtime.enter(self._index):
+            runtime.driver.graph_launch(self._executable, current.handle)
+
+    def reset(self) -> None:
+        """Drop the graph and give its memory back; tensors made inside keep theirs.
+
+        Raises: RuntimeError while it is being captured.
+        """
+        if self._capture is not None:
+            raise RuntimeError("CUDAGraph.reset: end the capture first")
+        runtime = cuda.active()
+        executable, self._executable = self._executable, 0
+        graph, self._graph = self._graph, 0
+        arenas, self._arenas = self._arenas, {}
+        self._inputs, self._held, self._last = [], [], None
+        with runtime.enter(self._index):
+            if executable:
+                runtime.driver.graph_exec_destroy(executable)
+            if graph:
+                runtime.driver.graph_destroy(graph)
+        for index, arena in arenas.items():
+            pool: Any = runtime.pool(index)
+            pool.retire(arena)
+
+    def pool(self) -> PoolHandle:
+        """The name of the graph's memory, for ``pool=`` of another.
+
+        Raises: RuntimeError before the first capture.
+        """
+        if self._handle is None:
+            raise RuntimeError("CUDAGraph.pool: capture a graph first")
+        return self._handle
+
+    def raw_cuda_graph(self) -> int:
+        """The driver's handle of the graph. Raises RuntimeError unless ``keep_graph``."""
+        if not self._graph:
+            raise RuntimeError("raw_cuda_graph: the graph is kept by CUDAGraph(keep_graph=True)")
+        return self._graph
+
+    def raw_cuda_graph_exec(self) -> int:
+        """The driver's handle of the executable graph. Raises RuntimeError before it is made."""
+        if not self._executable:
+            raise RuntimeError(self._missing("raw_cuda_graph_exec"))
+        return self._executable
+
+    @staticmethod
+    def _missing(function: str) -> str:
+        return (
+            f"CUDAGraph.{function}: there is no graph: none was captured, or it was reset. "
+            "Capture one by `with tgrad.cuda.graph(g): ...` first."
+        )
+
+    def __del__(self) -> None:
+        if getattr(self, "_executable", 0) or getattr(self, "_graph", 0):
+            with contextlib.suppress(RuntimeError):  # a context that is lost
+                self.reset()
+
+
+class graph:
+    """``with graph(g):`` records what is done inside into ``g``, on a stream made for it.
+
+    ``pool``: memory shared with other graphs (:func:`graph_pool_handle`). Waits for the GPU and
+    gives unused memory back first. If the body raises, nothing is captured.
+    """
+
+    default_capture_stream: stream.Stream | None = None
+
+    def __init__(
+        self,
+        cuda_graph: CUDAGraph,
+        pool: PoolHandle | None = None,
+        stream: stream.Stream | None = None,
+        capture_error_mode: str = "global",
+    ):
+        self.cuda_graph, self.pool, self.capture_error_mode = cuda_graph, pool, capture_error_mode
+        self.capture_stream = stream if stream is not None else self._stream()
+
+    @classmethod
+    def _stream(cls) -> stream.Stream:
+        found = cls.default_capture_stream
+        if found is None or found.index != here.place.index:
+            found = cls.default_capture_stream = stream.Stream()
+        return found
+
+    def __enter__(self) -> None:
+        stream.forbid_capture("tgrad.cuda.graph()", "Captures do not nest.")
+        runtime, index = cuda.active(), self.capture_stream.index
+        runtime.synchronize(index)
+        gc.collect()
+        runtime.empty_cache()
+        self.capture_stream.__enter__()
+        try:
+            self.cuda_graph.capture_begin(self.pool, self.capture_error_mode)
+        except BaseException:
+            self.capture_stream.__exit__()
+            raise
+
+    def __exit__(self, kind: type | None, *exc: object) -> None:
+        try:
+            if kind is None:
+                self.cuda_graph.capture_end()
+            else:
+                self.cuda_graph.abandon()
+        finally:
+            self.capture_stream.__exit__()
