@@ -10,7 +10,8 @@ FEW = "a few numbers a program"
 softmax = Table("softmax")
 for name in ("softmax", "log_softmax"):
     softmax(name, t(8192, 4096), 1)  # in registers
-    softmax(name, t(512, 151936), 1)  # walked: logits of a language model
+    softmax(name, t(2048, 151936), 1)  # walked: logits of a language model
+    softmax(name, t(16, 151936), 1)  # few of them: split over programs
     softmax(name, t(32, 64, 128, 64), 1)  # along an inner axis
     softmax(name, t(8192, 1000, layout="strided"), 1, backward=False, narrow="strided")
     softmax(name, t(8192, 1001), 1, narrow=ODD)
@@ -19,10 +20,11 @@ for name in ("softmax", "log_softmax"):
 norm = Table("norm")
 norm("nn.functional.layer_norm", t(8192, 4096), (4096,), t(4096), t(4096))
 norm("nn.functional.layer_norm", t(8192, 768), (768,))
-norm("nn.functional.layer_norm", t(2048, 32768), (32768,), t(32768), t(32768))
+norm("nn.functional.layer_norm", t(2048, 65536), (65536,), t(65536), t(65536))
+norm("nn.functional.layer_norm", t(16, 1 << 20), (1 << 20,), t(1 << 20), t(1 << 20))  # split
 norm("nn.functional.layer_norm", t(8192, 1023), (1023,), t(1023), t(1023), narrow=ODD)
 norm("nn.functional.rms_norm", t(8192, 4096), (4096,), t(4096))
-norm("nn.functional.rms_norm", t(2048, 32768), (32768,), t(32768))
+norm("nn.functional.rms_norm", t(2048, 65536), (65536,), t(65536))
 norm("nn.functional.group_norm", t(32, 256, 56, 56), 32, t(256), t(256))
 
 batch_norm = Table("batch_norm")
@@ -38,6 +40,7 @@ batch_norm("nn.functional.batch_norm", t(8192, 1024), None, None, t(1024), t(102
 loss = Table("loss")
 for reduction in ("mean", "none"):
     loss("nn.functional.cross_entropy", t(8192, 32000), i(8192), reduction=reduction)
+    loss("nn.functional.cross_entropy", t(16, 151936), i(16), reduction=reduction)  # split
     loss("nn.functional.nll_loss", t(8192, 32000), i(8192), reduction=reduction, narrow="gathers")
 loss("nn.functional.cross_entropy", t(8192, 1000), i(8192), t(1000))
 loss("nn.functional.cross_entropy", t(8192, 10), i(8192), narrow=FEW)
