@@ -218,3 +218,62 @@ def test_an_error_inside_leaves_no_capture():
     with pytest.raises(RuntimeError, match="cannot be multiplied"), cuda.graph(g):
         _ = x @ x
     assert (x + 1).sum().item() == 24.0
+
+
+# ---- what changes from replay to replay ----------------------------------------------------------
+
+
+def test_random_ops_draw_on_at_every_replay_as_eager_ones_would():
+    x = tgrad.ones(301, device="cuda")
+
+    def draw() -> list:
+        d = tgrad.nn.functional.dropout(x, 0.4)
+        return [
+            d,
+            tgrad.randn(7, device="cuda"),
+            tgrad.randint(0, 100, (5,), device="cuda"),
+            tgrad.randperm(6, device="cuda"),
+            tgrad.empty(9, device="cuda").exponential_(),
+        ]
+
+    tgrad.manual_seed(11)
+    before = cuda.get_rng_state()
+    expected = [[t.tolist() for t in draw()] for _ in range(3)]
+    after = cuda.get_rng_state()
+    cuda.set_rng_state(before)
+    g = cuda.CUDAGraph()
+    with cuda.graph(g):
+        ys = draw()
+    assert cuda.get_rng_state().tolist() == before.tolist()  # recording draws nothing
+    for values in expected:
+        g.replay()
+        assert [y.tolist() for y in ys] == values
+    assert cuda.get_rng_state().tolist() == after.tolist()
+    tgrad.manual_seed(11)
+    g.replay()
+    assert [y.tolist() for y in ys] == expected[0]
+
+
+def test_the_mask_of_a_replay_is_that_of_its_gradient():
+    x = tgrad.ones(64, device="cuda", requires_grad=True)
+    g = cuda.CUDAGraph()
+    with cuda.graph(g):
+        y = tgrad.nn.functional.dropout(x, 0.5)
+        (dx,) = tgrad.autograd.grad(y.sum(), x)
+    masks = []
+    for _ in range(2):
+        g.replay()
+        assert y.tolist() == dx.tolist()
+        masks.append(y.tolist())
+    assert masks[0] != masks[1]
+
+
+def test_many_draws_of_a_generator_of_ones_own_are_captured():
+    own = tgrad.Generator("cuda").manual_seed(2**63 + 5)
+    expected = [tgrad.rand(3, device="cuda", generator=own).tolist() for _ in range(150)]
+    own.manual_seed(2**63 + 5)
+    g = cuda.CUDAGraph()
+    with cuda.graph(g):
+        ys = [tgrad.rand(3, device="cuda", generator=own) for _ in range(150)]
+    g.replay()
+    assert [y.tolist() for y in ys] == expected

@@ -61,12 +61,18 @@ def philox4x64(key, counter):
 
 @triton.jit
 def word(value):
-    """An integer argument as uint64, whatever width the launcher gave it."""
+    """An integer argument as uint64, whatever width the launcher gave it; or where one lies: a
+    CUDA graph's keys and counters are in memory that is written before each replay."""
+    if isinstance(value, tl.tensor):  # noqa: SIM102 - Triton knows at compile time; `and` it traces
+        if value.dtype.is_ptr():  # pyright: ignore[reportAttributeAccessIssue]
+            value = tl.load(value)
     return tl.full((), value, tl.int64).to(tl.uint64)
 
 
-def signed(value: int) -> int:
-    """A 64-bit word as the int64 that carries it into a kernel."""
+def signed(value: int | CudaArray) -> int | CudaArray:
+    """A 64-bit word as the int64 that carries it into a kernel; one in device memory as it is."""
+    if isinstance(value, CudaArray):
+        return value
     return value - (1 << 64) if value >> 63 else value
 
 

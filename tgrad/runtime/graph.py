@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PoolHandle = tuple[int, int]
 
 MODES = ("global", "thread_local", "relaxed")
+LANES = 4  # words in a block of random bits
 CHUNK = 64  # random draws whose counters share a block of 512 bytes
 WORD = (1 << 64) - 1
 _handles = itertools.count(1)
@@ -70,8 +71,6 @@ class Draws:
         return self.chunks[-1][0], self.chunks[-1][1 + i]
 
     def write(self) -> None:
-        from tgrad.runtime.random import LANES
-
         key, counter = self.generator.reserve(self.total * LANES)
         for i, chunk in enumerate(self.chunks):
             values = np.full(CHUNK + 1, key, np.uint64)
@@ -96,6 +95,10 @@ class Capture:
             found = self.arenas[index] = pool.arena()
             found.users += 1
         return found
+
+    def records(self) -> bool:
+        """Whether the thread's current stream is in the capture."""
+        return bool(cuda.active().driver.capture_status(here.place.stream))
 
     def hold(self, owner: object) -> None:
         """Keep ``owner`` alive as long as the graph: its launches use that memory."""

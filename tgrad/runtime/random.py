@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tgrad.device import CUDA, device, resolve
+from tgrad.runtime import stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -69,8 +70,16 @@ class Generator:
         with self.lock:
             self.key, self.counter = _STATE.unpack(state.tobytes())
 
-    def reserve(self, n64: int) -> tuple[int, int]:
-        """(key, counter) of ``n64`` words that nobody else will get."""
+    def reserve(self, n64: int) -> tuple[Any, Any]:
+        """(key, counter) of ``n64`` words that nobody else will get.
+
+        Where the words are drawn by a CUDA graph that is being captured, both lie in device memory
+        (int64) and are other ones at each replay.
+        """
+        if self.device.type == "cuda":
+            capture = stream.capture()
+            if capture is not None and capture.records():
+                return capture.draw(self, -(-n64 // LANES))
         with self.lock:
             counter = self.counter
             self.counter = (counter + -(-n64 // LANES)) & _WORD
