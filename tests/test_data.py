@@ -253,7 +253,6 @@ def test_an_empty_data_set_has_no_batches():
 
 YES: Any = 1  # no bool
 BAD = [
-    (lambda: DataLoader(Squares(3), num_workers=2), NotImplementedError, "num_workers=2"),
     (lambda: DataLoader(Squares(3), num_workers=-1), ValueError, "should be non-negative"),
     (lambda: DataLoader(Squares(3), timeout=-1), ValueError, "timeout option"),
     (lambda: DataLoader(Squares(3), prefetch_factor=2), ValueError, "prefetch_factor"),

@@ -8,6 +8,7 @@ block whose reference count is back at its resting value is free. No finaliser r
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import deque
@@ -134,6 +135,14 @@ def size_class(nbytes: int) -> int:
 
 allocator = CachingAllocator()
 empty = allocator.empty
+
+
+def _after_fork() -> None:
+    allocator.lock = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def is_unique(array: np.ndarray) -> bool:

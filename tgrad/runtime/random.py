@@ -111,8 +111,31 @@ def set_generator_type(cls: type[Generator]) -> None:
     _Defaults.cls = cls
 
 
+class _Here(threading.local):
+    generator: Generator | None = None
+
+
+_here = _Here()
+
+
+def use(generator: Generator | None) -> Generator | None:
+    """Let ops on the CPU draw from ``generator`` in this thread (None: from the process's).
+
+    Returns what they drew from before, to be given back.
+    """
+    before, _here.generator = _here.generator, generator
+    return before
+
+
+def new_generator() -> Generator:
+    """A generator of the public class for the CPU."""
+    return _Defaults.cls("cpu")
+
+
 def default_generator(where: device) -> Generator:
     """The generator that ops on ``where`` draw from unless they are given one."""
+    if _here.generator is not None and where.type == "cpu":
+        return _here.generator
     found = _Defaults.generators.get(where)
     if found is None:
         with _Defaults.lock:
@@ -126,12 +149,25 @@ def default_generator(where: device) -> Generator:
 def seed_all(seed: int, kind: str | None = None) -> None:
     """Seed the default generators of every device, or of one kind; later ones start alike."""
     value = checked_seed(seed)
+    if _here.generator is not None and kind != "cuda":
+        _here.generator.manual_seed(value)
     with _Defaults.lock:
         if kind != "cpu":
             _Defaults.seed = value
         for where, generator in _Defaults.generators.items():
             if kind in (None, where.type):
                 generator.manual_seed(value)
+
+
+def _after_fork() -> None:
+    """Locks that another thread held at the fork would never open in the child."""
+    _Defaults.lock = threading.Lock()
+    for generator in _Defaults.generators.values():
+        generator.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Thread(threading.local):

@@ -39,6 +39,12 @@ def set_num_threads(n: int) -> None:
         _forget()
 
 
+def release() -> None:
+    """End the pool's threads; the next large array starts them again."""
+    with _State.lock:
+        _forget()
+
+
 def _forget() -> None:
     pool, _State.pool = _State.pool, None
     if pool is not None:

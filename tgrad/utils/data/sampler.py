@@ -38,9 +38,9 @@ class SequentialSampler(Sampler[int]):
         return len(self.data_source)
 
 
-def draw_seed() -> int:
+def draw_seed(generator: Generator | None = None) -> int:
     """A seed from the default generator, so that ``manual_seed`` fixes what follows from it."""
-    return int(empty((), dtype=dtypes.int64, device="cpu").random_())
+    return int(empty((), dtype=dtypes.int64, device="cpu").random_(generator=generator))
 
 
 def _private(generator: Generator | None) -> Generator:
