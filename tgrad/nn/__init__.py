@@ -1,7 +1,7 @@
 """Layers, with the names, arguments, initial distributions and state_dict keys of ``torch.nn``."""
 
-from tgrad.nn import functional, init, modules
+from tgrad.nn import functional, init, modules, utils
 from tgrad.nn.modules import *  # noqa: F403
 from tgrad.nn.parameter import Buffer, Parameter
 
-__all__ = ["Buffer", "Parameter", "functional", "init", *modules.__all__]
+__all__ = ["Buffer", "Parameter", "functional", "init", "utils", *modules.__all__]

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+
+from tgrad import creation
 from tgrad.autograd import no_grad
+from tgrad.creation import empty, from_numpy, zeros
+from tgrad.dtypes import float64
+from tgrad.ops import erfinv, where
 from tgrad.runtime.random import Generator
 from tgrad.tensor import Tensor
 
@@ -127,5 +136,154 @@ def kaiming_normal_(
     return tensor if std is None else normal_(tensor, 0.0, std, generator)
 
 
-__all__ = ["calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "normal_",
-           "ones_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]  # fmt: skip
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """N(mean, std^2) within [a, b].
+
+    By the inverse of the distribution function in float64; where less than 1e-4 of the normal
+    distribution lies within the bounds, by rejection from U(a, b).
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of "
+            "values may be incorrect.",
+            stacklevel=2,
+        )
+    low, high = (a - mean) / std, (b - mean) / std
+    flipped = low > 0  # the lower tail has the digits: the distribution function is near 0 there
+    if flipped:
+        low, high = -high, -low
+    under, upto = (0.5 * math.erfc(-x / math.sqrt(2.0)) for x in (low, high))
+    with no_grad():
+        u = empty(tensor.shape, dtype=float64, device=tensor.device)
+        if upto - under > 1e-4:
+            u.uniform_(2 * under - 1, 2 * upto - 1, generator=generator)
+            u = erfinv(u) * math.sqrt(2.0)
+        else:
+            _reject(u, low, high, generator)
+        u = u.clamp(low, high)
+        u = (-u if flipped else u) * std + mean
+        return tensor.copy_(u).clamp_(a, b)
+
+
+def _reject(u: Tensor, low: float, high: float, generator: Generator | None) -> None:
+    """Fill u with N(0, 1) within [low, high] from uniform draws, each kept with its density."""
+    peak = max(low, min(0.0, high))
+    u.uniform_(low, high, generator=generator)
+    kept = zeros(u.shape, dtype=float64, device=u.device)
+    done = kept > 0  # none yet
+    while True:
+        density = ((peak * peak - u * u) * 0.5).exp()
+        done = done | (kept.uniform_(0, 1, generator=generator) <= density)
+        if bool(done.all()):
+            return
+        fresh = empty(u.shape, dtype=float64, device=u.device)
+        u.copy_(where(done, u, fresh.uniform_(low, high, generator=generator)))
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix. Raises ValueError unless ``tensor`` is a matrix."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    with no_grad():
+        return tensor.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution's weight that hands on its input, each group as many channels as it can.
+
+    Raises: ValueError unless there are 3 to 5 dims and ``groups`` divides the first.
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups != 0:
+        raise ValueError("dim 0 must be divisible by groups")
+    size = tensor.shape[0] // groups
+    middle = [n // 2 for n in tensor.shape[2:]]
+    with no_grad():
+        tensor.zero_()
+        at = tensor[(slice(None), slice(None), *middle)]  # (out, in), a view
+        for g in range(groups):
+            at[g * size : (g + 1) * size].fill_diagonal_(1)
+    return tensor
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """``gain`` times a random matrix with orthonormal rows or columns; trailing dims as one.
+
+    Uniform over such matrices: Q of a QR decomposition of normal numbers, with the signs of R's
+    diagonal. Decomposed on the host in float64.
+    Source: Saxe et al. 2013, arXiv:1312.6120; signs: Mezzadri 2006, arXiv:math-ph/0609050.
+    Raises: ValueError for fewer than 2 dims.
+    """
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel() == 0:
+        return tensor
+    rows = tensor.shape[0]
+    cols = tensor.numel() // rows
+    x = empty((rows, cols), dtype=float64, device="cpu").normal_(0, 1, generator=generator).numpy()
+    q, r = np.linalg.qr(x.T if rows < cols else x)
+    q = q * np.sign(np.diagonal(r))
+    made = np.ascontiguousarray(q.T if rows < cols else q) * gain
+    with no_grad():
+        return tensor.copy_(from_numpy(made).reshape(tensor.shape))
+
+
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
+) -> Tensor:
+    """N(0, std^2) with the part ``sparsity`` of each column 0 (Martens 2010).
+
+    Raises: ValueError unless ``tensor`` is a matrix.
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    count = math.ceil(sparsity * tensor.shape[0])
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        order = empty(tensor.shape, device=tensor.device).uniform_(0, 1, generator=generator)
+        return tensor.scatter_(0, order.argsort(0)[:count], 0.0)
+
+
+def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The name of the function without its underscore, which warns."""
+    old = function.__name__[:-1]
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(
+            f"`nn.init.{old}` is now deprecated in favor of `nn.init.{function.__name__}`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = old
+    call.__doc__ = f"Deprecated: :func:`{function.__name__}`."
+    return call
+
+
+uniform = _deprecated(uniform_)
+normal = _deprecated(normal_)
+constant = _deprecated(constant_)
+eye = _deprecated(eye_)
+dirac = _deprecated(dirac_)
+xavier_uniform = _deprecated(xavier_uniform_)
+xavier_normal = _deprecated(xavier_normal_)
+kaiming_uniform = _deprecated(kaiming_uniform_)
+kaiming_normal = _deprecated(kaiming_normal_)
+orthogonal = _deprecated(orthogonal_)
+sparse = _deprecated(sparse_)
+
+__all__ = ["calculate_gain", "constant", "constant_", "dirac", "dirac_", "eye", "eye_",
+           "kaiming_normal", "kaiming_normal_", "kaiming_uniform", "kaiming_uniform_", "normal",
+           "normal_", "ones_", "orthogonal", "orthogonal_", "sparse", "sparse_", "trunc_normal_",
+           "uniform", "uniform_", "xavier_normal", "xavier_normal_", "xavier_uniform",
+           "xavier_uniform_", "zeros_"]  # fmt: skip
