@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
 import tgrad
+from tgrad.kernels.cuda.axes import tiles
 from tgrad.kernels.cuda.limits import common_unit, limits
 
 rng = np.random.default_rng(0)
@@ -143,6 +146,60 @@ def test_split_rows_keep_infinities_apart(monkeypatch):
         y = f(tgrad.from_numpy(x).cuda(), 1).cpu().numpy()
         np.testing.assert_allclose(y[0], f(tgrad.from_numpy(x[:1]), 1).numpy()[0], rtol=1e-12)
         assert np.isnan(y[1, 120]) and np.isnan(y[2]).all()
+
+
+# ---- reductions and scans ------------------------------------------------------------------------
+
+AXES = {  # arrays and the axis to go along; with 12 programs these are split
+    "rows": (rng.standard_normal((3, 240)), 1),
+    "odd rows": (rng.standard_normal((3, 151)), 1),
+    "columns": (rng.standard_normal((300, 24)), 0),
+    "odd columns": (rng.standard_normal((150, 7)), 0),
+    "middle": (rng.standard_normal((2, 90, 16)), 1),
+    "strided": (rng.standard_normal((6, 400))[::2, ::2], 1),
+    "turned": (rng.standard_normal((2, 6, 40)).transpose(2, 0, 1), 2),
+}
+REDUCTIONS = {
+    "sum": lambda x, dim: x.sum(dim),
+    "amax": lambda x, dim: x.amax(dim),
+    "max": lambda x, dim: tuple(x.max(dim)),
+    "argmin": lambda x, dim: x.argmin(dim),
+    "var": lambda x, dim: x.var(dim),
+    "logsumexp": lambda x, dim: x.logsumexp(dim),
+    "all": lambda x, dim: x.sum(),
+    "cumsum": lambda x, dim: x.cumsum(dim),
+}
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Tiles of few elements, so that short axes take several and are split."""
+    for module in ("reduction", "extrema", "statistics", "norms", "batch_norm"):
+        whole = importlib.import_module(f"tgrad.kernels.cuda.{module}")
+        monkeypatch.setattr(whole, "tiles", lambda axes, elements, **more: tiles(axes, 32, **more))
+    scan = importlib.import_module("tgrad.kernels.cuda.scan")
+    monkeypatch.setattr(scan, "tile_elements", lambda function: 32)
+
+
+@pytest.mark.parametrize("case", AXES)
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.usefixtures("small", "narrow")
+def test_reductions_and_scans_take_several_tiles_and_programs(case, name):
+    x, dim = AXES[case]
+    agree(lambda x: REDUCTIONS[name](x, dim), x)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "odd"])
+@pytest.mark.usefixtures("small", "narrow")
+def test_batch_norm_splits_channels(layout):
+    x = rng.standard_normal((4, 8, 5, 8 if layout != "odd" else 7))
+
+    def f(x, w, b):
+        if layout == "channels last":
+            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return F.batch_norm(x, None, None, w, b, training=True)
+
+    with_gradients(f, x, rng.standard_normal(8), rng.standard_normal(8))
 
 
 def test_common_unit_divides_everything():

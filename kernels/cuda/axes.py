@@ -16,6 +16,7 @@ import triton.language as tl
 
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -23,9 +24,22 @@ RANK = 3  # merged axes of one kind that kernels take; more are copied away
 Axis = tuple[int, int]  # elements, step in elements
 
 
+# Sizes and steps, whose values are not worth a variant of the code each.
+PLAIN = ["rows", "length", "chunk", "keep", "blocks", "splits", "channels",
+         *(f"{array}{side}{name}" for array in ("", "x", "g") for side in "kr"
+           for name in ("n0", "n1", "s0", "s1", "s2"))]  # fmt: skip
+
+
 @triton.jit
-def locate(i, n0, n1, s0, s1, s2, COUNT: tl.constexpr, UNIT: tl.constexpr):
-    """Offset of row-major position i among COUNT axes; axis 0 is innermost, of step 1 if UNIT."""
+def locate(
+    i, n0, n1, s0, s1, s2, COUNT: tl.constexpr, UNIT: tl.constexpr, VEC: tl.constexpr
+):  # fmt: skip
+    """Offset of row-major position i among COUNT axes; axis 0 is innermost, of step 1 if UNIT.
+
+    Other steps come in units of VEC, and if UNIT the size of axis 0.
+    """
+    if UNIT:
+        n0 = n0 * VEC
     if COUNT == 1:
         inner = i
     else:
@@ -33,13 +47,26 @@ def locate(i, n0, n1, s0, s1, s2, COUNT: tl.constexpr, UNIT: tl.constexpr):
     if UNIT:
         at = inner
     else:
-        at = inner * s0
+        at = inner * s0 * VEC
     if COUNT == 2:
-        at += (i // n0) * s1
+        at += (i // n0) * s1 * VEC
     if COUNT == 3:
         rest = i // n0
-        at += (rest % n1) * s1 + (rest // n1) * s2
+        at += (rest % n1) * s1 * VEC + (rest // n1) * s2 * VEC
     return at
+
+
+@triton.jit
+def full_counts(
+    rows, length, chunk, K_UNIT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr
+):  # fmt: skip
+    """(rows, length, chunk) from what :meth:`Axes.counts` gives."""
+    if R_UNIT:
+        length = length * VEC
+        chunk = chunk * VEC
+    elif K_UNIT:
+        rows = rows * VEC
+    return rows, length, chunk
 
 
 @triton.jit
@@ -119,23 +146,50 @@ class Axes(NamedTuple):
     def wide(self) -> bool:
         """Whether offsets need 64 bits."""
         reach = sum(abs(s) * n for n, s in (*self.kept, *self.reduced))
-        return max(reach, 2 * self.rows, 2 * self.length, self.rows * self.length) >= 2**31
+        return is_wide(reach, 2 * self.rows, 2 * self.length, self.rows * self.length)
 
-    def arguments(self) -> tuple[int, ...]:
+    @property
+    def k_unit(self) -> bool:
+        """Whether neighbours in a kept axis are neighbours in memory."""
+        return self.kept[0][1] == 1 and not self.r_unit
+
+    @property
+    def r_unit(self) -> bool:
+        return self.reduced[0][1] == 1 and self.reduced[0][0] > 1
+
+    @property
+    def vec(self) -> int:
+        """The unit of sizes and steps, for wide loads along the axis of step 1."""
+        near, far = (self.reduced, self.kept) if self.r_unit else (self.kept, self.reduced)
+        if not (self.r_unit or self.k_unit):
+            return 1
+        return common_unit(16, near[0][0], *[s for _, s in (*near[1:], *far)])
+
+    def counts(self, chunk: int = 0, vec: int | None = None) -> tuple[int, int, int]:
+        """Rows, length and chunk as :func:`full_counts` takes them."""
+        vec = self.vec if vec is None else vec
+        if self.r_unit:
+            return self.rows, self.length // vec, chunk // vec
+        return self.rows // vec if self.k_unit else self.rows, self.length, chunk
+
+    def arguments(self, vec: int | None = None) -> tuple[int, ...]:
         """What a kernel takes at run time: n0, n1, s0, s1, s2 of the kept and the reduced axes."""
-        return (*_five(self.kept), *_five(self.reduced))
+        vec = self.vec if vec is None else vec
+        return (*_five(self.kept, self.k_unit, vec), *_five(self.reduced, self.r_unit, vec))
 
     def constants(self) -> dict[str, int | bool]:
         """What it takes at compile time."""
         return {
-            "K_COUNT": len(self.kept), "K_UNIT": self.kept[0][1] == 1,
-            "R_COUNT": len(self.reduced), "R_UNIT": self.reduced[0][1] == 1, "WIDE": self.wide,
+            "K_COUNT": len(self.kept), "K_UNIT": self.k_unit, "R_COUNT": len(self.reduced),
+            "R_UNIT": self.r_unit, "VEC": self.vec, "WIDE": self.wide,
         }  # fmt: skip
 
 
-def _five(axes: list[Axis]) -> tuple[int, ...]:
+def _five(axes: list[Axis], unit: bool, vec: int) -> tuple[int, ...]:
     (n0, s0), (n1, s1), (_, s2) = (*axes, (1, 0), (1, 0))[:3]
-    return n0, n1, s0, s1, s2
+    if unit:
+        return n0 // vec, n1, 1, s1 // vec, s2 // vec
+    return n0, n1, s0 // vec, s1 // vec, s2 // vec
 
 
 def split(x: CudaArray, dim: tuple[int, ...], ordered: bool = False) -> Axes:
@@ -172,9 +226,6 @@ class Tiles(NamedTuple):
         return triton.cdiv(rows, self.block_k), self.splits
 
 
-PROGRAMS = 528  # four per multiprocessor of an H100: fewer leave memory idle
-
-
 def tiles(axes: Axes, elements: int = 4096, may_split: bool = True) -> Tiles:
     """Tiles of ``elements``: long ones along rows, 128 wide across columns.
 
@@ -191,6 +242,6 @@ def tiles(axes: Axes, elements: int = 4096, may_split: bool = True) -> Tiles:
     splits, least = 1, 4 * block_r
     if may_split and length > least:
         busy = triton.cdiv(max(rows, 1), block_k)
-        splits = max(1, min(triton.cdiv(length, least), PROGRAMS // busy))
+        splits = max(1, min(triton.cdiv(length, least), limits.programs // busy))
     chunk = triton.cdiv(triton.cdiv(max(length, 1), splits), block_r) * block_r
     return Tiles(block_k, block_r, triton.cdiv(max(length, 1), chunk), chunk)

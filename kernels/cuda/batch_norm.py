@@ -12,7 +12,7 @@ import triton.language as tl
 from tgrad.dispatch import kernel
 from tgrad.dtypes import from_numpy_dtype
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import Axes, locate, split, tiles
+from tgrad.kernels.cuda.axes import PLAIN, Axes, full_counts, locate, split, tiles
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.norm import dense, real
 from tgrad.kernels.cuda.pointwise import launch_expression
@@ -20,19 +20,20 @@ from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def channel_sums_kernel(
     part_ptr, x_ptr, g_ptr, mean_ptr, channels, length, chunk,
     xkn0, xkn1, xks0, xks1, xks2, xrn0, xrn1, xrs0, xrs1, xrs2,
     gkn0, gkn1, gks0, gks1, gks2, grn0, grn1, grs0, grs1, grs2,
     BACKWARD: tl.constexpr, K_COUNT: tl.constexpr, ACC: tl.constexpr,
     X_COUNT: tl.constexpr, X_UNIT: tl.constexpr, G_COUNT: tl.constexpr, G_UNIT: tl.constexpr,
-    XK_UNIT: tl.constexpr, GK_UNIT: tl.constexpr, WIDE: tl.constexpr,
+    XK_UNIT: tl.constexpr, GK_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """part[s, 0:2, c]: over the s-th chunk, the sums of x - x0 and its square, x0 the channel's
     first element; BACKWARD the sums of g and g (x - mean). Everything is read once.
     """
+    channels, length, chunk = full_counts(channels, length, chunk, XK_UNIT, X_UNIT, VEC)
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
@@ -40,8 +41,8 @@ def channel_sums_kernel(
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
     mask_k = offs_k < channels
-    x_k = x_ptr + locate(offs_k, xkn0, xkn1, xks0, xks1, xks2, K_COUNT, XK_UNIT)[:, None]
-    g_k = g_ptr + locate(offs_k, gkn0, gkn1, gks0, gks1, gks2, K_COUNT, GK_UNIT)[:, None]
+    x_k = x_ptr + locate(offs_k, xkn0, xkn1, xks0, xks1, xks2, K_COUNT, XK_UNIT, VEC)[:, None]
+    g_k = g_ptr + locate(offs_k, gkn0, gkn1, gks0, gks1, gks2, K_COUNT, GK_UNIT, VEC)[:, None]
     if BACKWARD:
         origin = tl.load(mean_ptr + offs_k, mask=mask_k, other=0)[:, None]
     else:
@@ -53,11 +54,11 @@ def channel_sums_kernel(
     for r in range(start, stop, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
         mask = mask_k[:, None] & (offs_r < stop)[None, :]
-        at = locate(offs_r, xrn0, xrn1, xrs0, xrs1, xrs2, X_COUNT, X_UNIT)
+        at = locate(offs_r, xrn0, xrn1, xrs0, xrs1, xrs2, X_COUNT, X_UNIT, VEC)
         x = tl.load(x_k + at[None, :], mask=mask, other=0).to(ACC)
         d = tl.where(mask, x - origin, 0)
         if BACKWARD:
-            at = locate(offs_r, grn0, grn1, grs0, grs1, grs2, G_COUNT, G_UNIT)
+            at = locate(offs_r, grn0, grn1, grs0, grs1, grs2, G_COUNT, G_UNIT, VEC)
             g = tl.load(g_k + at[None, :], mask=mask, other=0).to(ACC)
             first += g
             second += g * d
@@ -69,7 +70,7 @@ def channel_sums_kernel(
     tl.store(part_ptr + at + channels, tl.sum(second, 1), mask=mask_k)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def statistics_kernel(
     mean_ptr, var_ptr, scale_ptr, part_ptr, x_ptr, w_ptr, channels, step_c, step_w, splits, n, eps,
     W: tl.constexpr, BLOCK: tl.constexpr,
@@ -95,7 +96,7 @@ def statistics_kernel(
     tl.store(scale_ptr + offs, scale, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def coefficients_kernel(
     dw_ptr, db_ptr, out_ptr, part_ptr, var_ptr, w_ptr, channels, step_w, splits, n, eps,
     W: tl.constexpr, BLOCK: tl.constexpr,
@@ -140,13 +141,14 @@ def channel_sums(x: CudaArray, g: CudaArray | None, mean: CudaArray) -> tuple[Cu
     gs = xs if g is None else split(g, others, ordered=True)
     t = tiles(xs, 2048)
     part = cuda.empty((t.splits, 2, x.shape[1]), mean.dtype)
+    alike = xs.r_unit == gs.r_unit and xs.k_unit == gs.k_unit
+    vec = min(xs.vec, gs.vec) if alike else 1
     cuda.launch(
-        channel_sums_kernel, t.grid(xs.rows), part, xs.x, gs.x, mean, xs.rows, xs.length, t.chunk,
-        *xs.arguments(), *gs.arguments(), BACKWARD=g is not None, K_COUNT=1,
+        channel_sums_kernel, t.grid(xs.rows), part, xs.x, gs.x, mean, *xs.counts(t.chunk, vec),
+        *xs.arguments(vec), *gs.arguments(vec), BACKWARD=g is not None, K_COUNT=1,
         ACC=tl.float64 if mean.dtype.itemsize == 8 else tl.float32,
-        X_COUNT=len(xs.reduced), X_UNIT=xs.reduced[0][1] == 1,
-        G_COUNT=len(gs.reduced), G_UNIT=gs.reduced[0][1] == 1,
-        XK_UNIT=xs.kept[0][1] == 1, GK_UNIT=gs.kept[0][1] == 1,
+        X_COUNT=len(xs.reduced), X_UNIT=xs.r_unit,
+        G_COUNT=len(gs.reduced), G_UNIT=gs.r_unit, XK_UNIT=xs.k_unit, GK_UNIT=gs.k_unit, VEC=vec,
         WIDE=xs.wide or gs.wide, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip
     return part, xs

@@ -12,9 +12,11 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda.axes import (
+    PLAIN,
     Axes,
     Tiles,
     from_order_key,
+    full_counts,
     locate,
     matrix,
     order_key,
@@ -37,26 +39,28 @@ def _amin(y, x, dim, keepdim):
     reduce(y, x, dim, "min")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def select_kernel(
     y_ptr, i_ptr, x_ptr, from_ptr, rows, length, chunk,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     FLIP: tl.constexpr, VALUES: tl.constexpr, FIRST: tl.constexpr, LAST: tl.constexpr,
     ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr, R_COUNT: tl.constexpr,
-    R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y[s, k], i[s, k] = the largest key in the s-th chunk of x[k, :] and its first position.
 
     Each lane keeps its best and where; lanes agree at the end. A second pass (not FIRST) reads keys
     from x and positions from ``from_ptr``.
     """
+    rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
         k = k.to(tl.int64)
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     mask_k = offs_k < rows
     start = part * chunk
     stop = tl.minimum(start + chunk, length)
@@ -68,7 +72,7 @@ def select_kernel(
         where = tl.full((BLOCK_K, BLOCK_R), 2**62, tl.int64)
     for r in range(start, stop, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
-        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         mask = mask_k[:, None] & (offs_r < stop)[None, :]
         at = x_k[:, None] + x_r[None, :]
         x = tl.load(x_ptr + at, mask=mask, other=0)
@@ -117,7 +121,7 @@ def select(
 def run(values: CudaArray | None, indices, places, axes: Axes, t: Tiles, **constants) -> None:
     cuda.launch(
         select_kernel, t.grid(axes.rows), indices if values is None else values, indices, axes.x,
-        places, axes.rows, axes.length, t.chunk, *axes.arguments(), **axes.constants(),
+        places, *axes.counts(t.chunk), *axes.arguments(), **axes.constants(),
         VALUES=values is not None, **constants, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip
 

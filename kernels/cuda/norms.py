@@ -12,7 +12,7 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import Axes, Tiles, locate, matrix, split, tiles
+from tgrad.kernels.cuda.axes import PLAIN, Axes, Tiles, full_counts, locate, matrix, split, tiles
 from tgrad.kernels.cuda.reduction import reduce
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -32,25 +32,27 @@ def _vector_norm(y, x, ord, dim, keepdim):
         reduce(y, x, dim, "sum_power", "power", ord)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def logsumexp_kernel(
     y_ptr, x_ptr, rows, length, chunk,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr, R_COUNT: tl.constexpr,
-    R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y[s, k] = log(sum(exp(x))) of the s-th chunk of x[k, :]. Reads x once, one exp an element.
 
     ``top`` is the largest so far and ``total`` the sum of exp(x - top), or of exp(x) where top is
     infinite, which gives inf and -inf (Milakov and Gimelshein 2018, arXiv:1805.02867).
     """
+    rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
         k = k.to(tl.int64)
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     mask_k = offs_k < rows
     start = part * chunk
     stop = tl.minimum(start + chunk, length)
@@ -58,7 +60,7 @@ def logsumexp_kernel(
     total = tl.zeros((BLOCK_K,), ACC)
     for r in range(start, stop, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
-        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         mask = mask_k[:, None] & (offs_r < stop)[None, :]
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=float("-inf")).to(ACC)
         known = tl.where(x == x, x, float("-inf"))  # NaN reaches the result by the sum
@@ -73,7 +75,7 @@ def logsumexp_kernel(
 
 def run(y: CudaArray, axes: Axes, t: Tiles, acc: str) -> None:
     cuda.launch(
-        logsumexp_kernel, t.grid(axes.rows), y, axes.x, axes.rows, axes.length, t.chunk,
+        logsumexp_kernel, t.grid(axes.rows), y, axes.x, *axes.counts(t.chunk),
         *axes.arguments(), **axes.constants(), ACC=getattr(tl, acc), BLOCK_K=t.block_k,
         BLOCK_R=t.block_r,
     )  # fmt: skip

@@ -15,7 +15,17 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import Axes, from_order_key, locate, matrix, order_key, split, tiles
+from tgrad.kernels.cuda.axes import (
+    PLAIN,
+    Axes,
+    from_order_key,
+    full_counts,
+    locate,
+    matrix,
+    order_key,
+    split,
+    tiles,
+)
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -77,27 +87,28 @@ def finished(total, n, p, F: tl.constexpr, POST: tl.constexpr, T: tl.constexpr):
     return y
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def reduce_kernel(
     y_ptr, x_ptr, rows, length, chunk, n, p, q,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     F: tl.constexpr, ABS: tl.constexpr, POST: tl.constexpr, ACC: tl.constexpr,
     FIRST: tl.constexpr, LAST: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
-    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y[s, k] = F over the s-th chunk of x[k, :]; BLOCK_K rows a program, x read once.
 
     FIRST applies what F does to an element, LAST what it does to the end: a second pass over
     partial results has LAST alone. ``p`` is the exponent of elements, ``q`` that of the end.
     """
+    rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
         k = k.to(tl.int64)
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     mask_k = offs_k < rows
     start = part * chunk
     stop = tl.minimum(start + chunk, length)
@@ -105,7 +116,7 @@ def reduce_kernel(
     acc = tl.broadcast_to(nothing, (BLOCK_K, BLOCK_R))
     for r in range(start, stop, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
-        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         mask = mask_k[:, None] & (offs_r < stop)[None, :]
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
         if FIRST:
@@ -181,7 +192,7 @@ def reduce(
 
 def run(y: CudaArray, axes: Axes, t, numbers: tuple, **constants) -> None:
     cuda.launch(
-        reduce_kernel, t.grid(axes.rows), y, axes.x, axes.rows, axes.length, t.chunk, *numbers,
+        reduce_kernel, t.grid(axes.rows), y, axes.x, *axes.counts(t.chunk), *numbers,
         *axes.arguments(), **axes.constants(), **constants, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip
 

@@ -14,7 +14,17 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import Axes, Tiles, from_order_key, locate, order_key, split, tiles
+from tgrad.kernels.cuda.axes import (
+    PLAIN,
+    Axes,
+    Tiles,
+    from_order_key,
+    full_counts,
+    locate,
+    order_key,
+    split,
+    tiles,
+)
 from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -42,27 +52,28 @@ def combined(a, b, F: tl.constexpr):
     return y
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def scan_kernel(
     y_ptr, x_ptr, carry_ptr, rows, length, chunk, inner,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     F: tl.constexpr, REVERSE: tl.constexpr, CARRY: tl.constexpr, TOTALS: tl.constexpr,
     EXCLUSIVE: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
-    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y = running F along the s-th chunk of each of BLOCK_K rows; y is (outer, length, inner).
 
     CARRY starts from carry[s, k]; TOTALS writes only the chunk's end, to y[s, k]; EXCLUSIVE leaves
     the element itself out. Reads x once and writes y once.
     """
+    rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
         k = k.to(tl.int64)
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     y_k = (offs_k // inner) * (inner * length) + offs_k % inner
     mask_k = offs_k < rows
     start = part * chunk
@@ -79,7 +90,7 @@ def scan_kernel(
             offs_r = length - 1 - step
         else:
             offs_r = step
-        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0).to(ACC)
         x = tl.where(mask, x, tl.full((1, 1), nothing, ACC))
         if F == "sum":
@@ -135,7 +146,7 @@ def scan(
 
 def run(y: CudaArray, carry: CudaArray, axes: Axes, t: Tiles, inner: int, **constants) -> None:
     cuda.launch(
-        scan_kernel, t.grid(axes.rows), y, axes.x, carry, axes.rows, axes.length, t.chunk, inner,
+        scan_kernel, t.grid(axes.rows), y, axes.x, carry, *axes.counts(t.chunk), inner,
         *axes.arguments(), **axes.constants(), **constants, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip
 
@@ -165,20 +176,21 @@ def later_best(key, index, other, other_index):
     return tl.where(take, other, key), tl.where(take, other_index, index)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def running_best_kernel(
     y_ptr, i_ptr, x_ptr, rows, length, inner,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     FLIP: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
-    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y, i = the largest key so far along BLOCK_K rows and where it was last met."""
+    rows, length, _ = full_counts(rows, length, 0, K_UNIT, R_UNIT, VEC)
     k = tl.program_id(0)
     if WIDE:
         k = k.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     y_k = (offs_k // inner) * (inner * length) + offs_k % inner
     mask_k = offs_k < rows
     least: tl.constexpr = -(2**63) if tl.int64 == ACC else -(2**31)
@@ -188,7 +200,7 @@ def running_best_kernel(
     for r in range(0, length, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
         mask = mask_k[:, None] & (offs_r < length)[None, :]
-        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
         key = tl.where(mask, order_key(x, FLIP), tl.full((1, 1), least, ACC))
         index = tl.broadcast_to(offs_r[None, :], (BLOCK_K, BLOCK_R)).to(tl.int64)
@@ -210,8 +222,8 @@ def running_best(values: CudaArray, indices: CudaArray, x: CudaArray, dim: int, 
     axes = split(x, (dim,)[: x.ndim], ordered=True)
     t = tiles(axes, tile_elements("best"), may_split=False)
     cuda.launch(
-        running_best_kernel, (t.grid(axes.rows)[0],), values, indices, axes.x, axes.rows,
-        axes.length, inner_size(x.shape, dim) if x.ndim else 1, *axes.arguments(),
+        running_best_kernel, (t.grid(axes.rows)[0],), values, indices, axes.x,
+        *axes.counts()[:2], inner_size(x.shape, dim) if x.ndim else 1, *axes.arguments(),
         **axes.constants(), FLIP=flip, ACC=tl.int64 if x.dtype.itemsize == 8 else tl.int32,
         BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip

@@ -56,8 +56,8 @@ def sort_rows_kernel(
     y_ptr, i_ptr, x_ptr, rows, length, keep, inner,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     DESCENDING: tl.constexpr, PAIR: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
-    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """The first ``keep`` of BLOCK_K sorted rows of at most BLOCK_R elements, in registers.
 
@@ -67,12 +67,12 @@ def sort_rows_kernel(
     if WIDE:
         k = k.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     y_k = (offs_k // inner) * (inner * keep) + offs_k % inner
     mask_k = offs_k < rows
     lane = tl.arange(0, BLOCK_R)
     mask = mask_k[:, None] & (lane < length)[None, :]
-    x_r = locate(lane, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    x_r = locate(lane, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
     key = order_key(x, False)
     key = ~key if DESCENDING else key
@@ -85,7 +85,7 @@ def sort_rows_kernel(
     if not PAIR:
         at = (key & 0x7FFFFFFF).to(tl.int32)
     kept = mask_k[:, None] & (lane < keep)[None, :]
-    x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     y = tl.load(x_ptr + x_k[:, None] + x_r, mask=kept, other=0)
     out = y_k[:, None] + lane[None, :] * inner
     tl.store(y_ptr + out, y, mask=kept)
@@ -104,8 +104,8 @@ def keys_kernel(
     key_ptr, at_ptr, x_ptr, order_ptr, length, blocks,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     DESCENDING: tl.constexpr, ORDERED: tl.constexpr, LEAST: tl.constexpr, K_COUNT: tl.constexpr,
-    K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """key[k, r] = x[k, p] as bits that sort as unsigned, at[k, r] = p; p is r, or order[k, r]."""
     row = tl.program_id(0) // blocks
@@ -119,8 +119,8 @@ def keys_kernel(
     p = offs
     if ORDERED:
         p = tl.load(order_ptr + out, mask=mask, other=0)
-    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
-    x_r = locate(p, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
+    x_r = locate(p, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     key = order_key(tl.load(x_ptr + x_k + x_r, mask=mask, other=0), False)
     key = ~key if DESCENDING else key
     tl.store(key_ptr + out, key - LEAST, mask=mask)
@@ -178,7 +178,7 @@ def take_sorted_kernel(
     y_ptr, i_ptr, x_ptr, at_ptr, length, keep, inner, blocks,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     K_COUNT: tl.constexpr, K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    VEC: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """y, i = the first ``keep`` elements of each row in sorted order, and their positions."""
     row = tl.program_id(0) // blocks
@@ -189,8 +189,8 @@ def take_sorted_kernel(
     offs = block * BLOCK + tl.arange(0, BLOCK)
     mask = offs < keep
     at = tl.load(at_ptr + row * length + offs, mask=mask, other=0)
-    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
-    x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
+    x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     x = tl.load(x_ptr + x_k + x_r, mask=mask)
     out = (row // inner) * (inner * keep) + row % inner + offs * inner
     tl.store(y_ptr + out, x, mask=mask)

@@ -10,7 +10,7 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import locate, split, tiles
+from tgrad.kernels.cuda.axes import PLAIN, full_counts, locate, split, tiles
 from tgrad.runtime import cuda
 
 
@@ -26,26 +26,27 @@ def merged(mean, m2, number):
     return center, tl.sum(m2 + number * away * away, 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def moments_kernel(
     y_ptr, mean_ptr, x_ptr, rows, length, chunk, free,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     ROOT: tl.constexpr, LAST: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr,
-    K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """Mean and variance (LAST), or mean and sum of squares, of the s-th chunk of x[k, :].
 
     Lane j sees elements j, j + BLOCK_R, ... and updates its own mean (Welford 1962), without
     talking to its neighbours until the end. Reads x once.
     """
+    rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
         k = k.to(tl.int64)
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT)
+    x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     mask_k = offs_k < rows
     start = part * chunk
     stop = tl.minimum(start + chunk, length)
@@ -54,7 +55,7 @@ def moments_kernel(
     number = tl.zeros((1, BLOCK_R), ACC)
     for r in range(start, stop, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
-        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT)
+        x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         inside = (offs_r < stop)[None, :]
         mask = mask_k[:, None] & inside
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0).to(ACC)
@@ -75,7 +76,7 @@ def moments_kernel(
         tl.store(mean_ptr + out, center, mask=mask_k)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def moments_merge_kernel(
     y_ptr, mean_ptr, m2s_ptr, means_ptr, rows, length, chunk, splits, free,
     ROOT: tl.constexpr, ACC: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_S: tl.constexpr,
@@ -111,8 +112,8 @@ def _var_mean(y, mean, x, dim, correction, keepdim, root):
     if t.splits > 1:
         m2s, means = (cuda.empty((t.splits, axes.rows), np.dtype(name)) for _ in range(2))
     cuda.launch(
-        moments_kernel, t.grid(axes.rows), m2s, means, axes.x, axes.rows,
-        axes.length, t.chunk, free, *axes.arguments(), **axes.constants(), LAST=t.splits == 1,
+        moments_kernel, t.grid(axes.rows), m2s, means, axes.x,
+        *axes.counts(t.chunk), free, *axes.arguments(), **axes.constants(), LAST=t.splits == 1,
         **shared, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip
     if t.splits > 1:
