@@ -151,13 +151,13 @@ def test_split_rows_keep_infinities_apart(monkeypatch):
 # ---- reductions and scans ------------------------------------------------------------------------
 
 AXES = {  # arrays and the axis to go along; with 12 programs these are split
-    "rows": (rng.standard_normal((3, 240)), 1),
-    "odd rows": (rng.standard_normal((3, 151)), 1),
-    "columns": (rng.standard_normal((300, 24)), 0),
-    "odd columns": (rng.standard_normal((150, 7)), 0),
-    "middle": (rng.standard_normal((2, 90, 16)), 1),
-    "strided": (rng.standard_normal((6, 400))[::2, ::2], 1),
-    "turned": (rng.standard_normal((2, 6, 40)).transpose(2, 0, 1), 2),
+    "rows": (rng.standard_normal((2, 96)), 1),
+    "odd rows": (rng.standard_normal((2, 75)), 1),
+    "columns": (rng.standard_normal((70, 8)), 0),
+    "odd columns": (rng.standard_normal((70, 7)), 0),
+    "middle": (rng.standard_normal((2, 70, 8)), 1),
+    "strided": (rng.standard_normal((4, 160))[::2, ::2], 1),
+    "turned": (rng.standard_normal((2, 6, 8)).transpose(2, 0, 1), 2),
 }
 REDUCTIONS = {
     "sum": lambda x, dim: x.sum(dim),

@@ -15,6 +15,7 @@ import triton.language as tl
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.special import turned
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray, expand, is_contiguous
 
@@ -138,13 +139,14 @@ def normals(key, counter, DOUBLE: tl.constexpr, BLOCKS: tl.constexpr):
     if DOUBLE:
         first, second = tl.interleave(w0, w2), tl.interleave(w1, w3)
         u = ((first >> 11).to(tl.int64) + 1).to(tl.float64) * (2.0**-53)
-        angle = (second >> 11).to(tl.int64).to(tl.float64) * (3.141592653589793 * 2.0**-52)
+        turn = (second >> 11).to(tl.int64).to(tl.float64) * (2.0**-53)
     else:
         w = tl.interleave(tl.interleave(w0, w2), tl.interleave(w1, w3))
         u = w.to(tl.uint32).to(tl.float32) * (2.0**-32) + (2.0**-33)
-        angle = (w >> 40).to(tl.int32).to(tl.float32) * (3.141592653589793 * 2.0**-23)
+        turn = (w >> 40).to(tl.int32).to(tl.float32) * (2.0**-24)
     radius = tl.sqrt(-2 * tl.log(u))
-    return tl.interleave(radius * tl.cos(angle), radius * tl.sin(angle))
+    cos, sin = turned(turn, DOUBLE)
+    return tl.interleave(radius * cos, radius * sin)
 
 
 @triton.jit

@@ -26,6 +26,7 @@ from tgrad.kernels.cuda.axes import (
     tiles,
 )
 from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
+from tgrad.kernels.cuda.limits import common_unit
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -58,8 +59,8 @@ def scan_kernel(
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     F: tl.constexpr, REVERSE: tl.constexpr, CARRY: tl.constexpr, TOTALS: tl.constexpr,
     EXCLUSIVE: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
-    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, INNER: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y = running F along the s-th chunk of each of BLOCK_K rows; y is (outer, length, inner).
 
@@ -67,6 +68,7 @@ def scan_kernel(
     the element itself out. Reads x once and writes y once.
     """
     rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
+    inner = inner * INNER
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
@@ -145,9 +147,11 @@ def scan(
 
 
 def run(y: CudaArray, carry: CudaArray, axes: Axes, t: Tiles, inner: int, **constants) -> None:
+    unit = common_unit(16, inner)
     cuda.launch(
-        scan_kernel, t.grid(axes.rows), y, axes.x, carry, *axes.counts(t.chunk), inner,
-        *axes.arguments(), **axes.constants(), **constants, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        scan_kernel, t.grid(axes.rows), y, axes.x, carry, *axes.counts(t.chunk), inner // unit,
+        *axes.arguments(), **axes.constants(), **constants, INNER=unit, BLOCK_K=t.block_k,
+        BLOCK_R=t.block_r,
     )  # fmt: skip
 
 
@@ -181,11 +185,12 @@ def running_best_kernel(
     y_ptr, i_ptr, x_ptr, rows, length, inner,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     FLIP: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
-    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, INNER: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y, i = the largest key so far along BLOCK_K rows and where it was last met."""
     rows, length, _ = full_counts(rows, length, 0, K_UNIT, R_UNIT, VEC)
+    inner = inner * INNER
     k = tl.program_id(0)
     if WIDE:
         k = k.to(tl.int64)
@@ -221,9 +226,11 @@ def running_best(values: CudaArray, indices: CudaArray, x: CudaArray, dim: int, 
         return
     axes = split(x, (dim,)[: x.ndim], ordered=True)
     t = tiles(axes, tile_elements("best"), may_split=False)
+    inner = inner_size(x.shape, dim) if x.ndim else 1
+    unit = common_unit(16, inner)
     cuda.launch(
         running_best_kernel, (t.grid(axes.rows)[0],), values, indices, axes.x,
-        *axes.counts()[:2], inner_size(x.shape, dim) if x.ndim else 1, *axes.arguments(),
+        *axes.counts()[:2], inner // unit, *axes.arguments(), INNER=unit,
         **axes.constants(), FLIP=flip, ACC=tl.int64 if x.dtype.itemsize == 8 else tl.int32,
         BLOCK_K=t.block_k, BLOCK_R=t.block_r,
     )  # fmt: skip

@@ -97,3 +97,43 @@ def i0(x):
 @triton.jit
 def i1(x):
     return libdevice.cyl_bessel_i1(x)
+
+
+@triton.jit
+def turned(t, DOUBLE: tl.constexpr):
+    """(cos, sin) of 2 pi t for t in [0, 1): the nearest quarter turn taken off, then polynomials.
+
+    The coefficients are Cephes' for an eighth of a turn. Unlike the functions for any angle this
+    needs no table in memory.
+    """
+    quarter = tl.floor(4 * t + 0.5)
+    x = (t - 0.25 * quarter) * 6.283185307179586
+    z = x * x
+    if DOUBLE:
+        s = 1.58962301576546568060e-10
+        s = s * z - 2.50507477628578072866e-8
+        s = s * z + 2.75573136213857245213e-6
+        s = s * z - 1.98412698295895385996e-4
+        s = s * z + 8.33333333332211858878e-3
+        s = s * z - 1.66666666666666307295e-1
+        c = -1.13585365213876817300e-11
+        c = c * z + 2.08757008419747316778e-9
+        c = c * z - 2.75573141792967388112e-7
+        c = c * z + 2.48015872888517045348e-5
+        c = c * z - 1.38888888888730564116e-3
+        c = c * z + 4.16666666666665929218e-2
+    else:
+        s = -1.9515295891e-4
+        s = s * z + 8.3321608736e-3
+        s = s * z - 1.6666654611e-1
+        c = 2.443315711809948e-5
+        c = c * z - 1.388731625493765e-3
+        c = c * z + 4.166664568298827e-2
+    sin = x + x * z * s
+    cos = 1 - 0.5 * z + z * z * c
+    side = quarter.to(tl.int32) & 3
+    odd = (side & 1) != 0
+    cos_of = tl.where(odd, sin, cos)
+    sin_of = tl.where(odd, cos, sin)
+    cos_of = tl.where((side == 1) | (side == 2), -cos_of, cos_of)
+    return cos_of, tl.where(side >= 2, -sin_of, sin_of)
