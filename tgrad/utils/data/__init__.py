@@ -7,9 +7,17 @@ from tgrad.utils.data.dataset import (
     ConcatDataset,
     Dataset,
     IterableDataset,
+    StackDataset,
     Subset,
     TensorDataset,
     random_split,
+)
+from tgrad.utils.data.distributed import DistributedSampler
+from tgrad.utils.data.imbalance import (
+    RandomOverSampler,
+    RandomUnderSampler,
+    class_weights,
+    sample_weights,
 )
 from tgrad.utils.data.sampler import (
     BatchSampler,
@@ -27,17 +35,23 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "IterableDataset",
+    "RandomOverSampler",
     "RandomSampler",
+    "RandomUnderSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",
     "WeightedRandomSampler",
     "WorkerInfo",
+    "class_weights",
     "default_collate",
     "default_convert",
     "get_worker_info",
     "random_split",
+    "sample_weights",
 ]

@@ -56,6 +56,57 @@ class TensorDataset(Dataset):
         return self.tensors[0].shape[0]
 
 
+class StackDataset(Dataset):
+    """Item ``i`` of each data set together: a tuple, or a dict if they are given by name.
+
+    Raises: ValueError for none, for both ways at once, and where their lengths differ.
+    """
+
+    datasets: tuple[Any, ...] | dict[str, Any]
+
+    def __init__(self, *args: Dataset, **kwargs: Dataset):
+        if args and kwargs:
+            raise ValueError(
+                "StackDataset takes data sets by position (items are tuples) or by name (items are "
+                "dicts), but both types are given"
+            )
+        if not args and not kwargs:
+            raise ValueError("At least one dataset should be passed")
+        parts: list[Any] = list(args or kwargs.values())
+        self._length = len(parts[0])
+        if any(len(part) != self._length for part in parts):
+            raise ValueError("Size mismatch between datasets")
+        self.datasets = args or kwargs
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: part[index] for name, part in self.datasets.items()}
+        return tuple(part[index] for part in self.datasets)
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        if isinstance(self.datasets, dict):
+            columns = [_items(part, indices) for part in self.datasets.values()]
+            names = list(self.datasets)
+            return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return list(zip(*[_items(part, indices) for part in self.datasets], strict=True))
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def _items(dataset: Any, indices: list[int]) -> list[Any]:
+    """The items at ``indices``, at once where the data set can."""
+    fetch = getattr(dataset, "__getitems__", None)
+    if not callable(fetch):
+        return [dataset[i] for i in indices]
+    items: Any = fetch(indices)
+    if len(items) != len(indices):
+        raise ValueError(
+            f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}"
+        )
+    return items
+
+
 class ConcatDataset(Dataset):
     """The items of several data sets, one after the other."""
 
@@ -87,6 +138,14 @@ class ChainDataset(IterableDataset):
 
     def __init__(self, datasets: Iterable[Dataset]):
         self.datasets = datasets
+
+    def __len__(self) -> int:
+        total = 0
+        for d in self.datasets:
+            if not isinstance(d, IterableDataset):
+                raise AssertionError("ChainDataset only supports IterableDataset")
+            total += len(d)  # pyright: ignore[reportArgumentType]
+        return total
 
     def __iter__(self) -> Iterator[Any]:
         for d in self.datasets:

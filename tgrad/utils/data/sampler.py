@@ -43,7 +43,7 @@ def draw_seed(generator: Generator | None = None) -> int:
     return int(empty((), dtype=dtypes.int64, device="cpu").random_(generator=generator))
 
 
-def _private(generator: Generator | None) -> Generator:
+def private_generator(generator: Generator | None) -> Generator:
     """The given generator, or one of its own seeded from the default one."""
     if generator is None:
         generator = PublicGenerator()
@@ -80,7 +80,7 @@ class RandomSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         n, left = len(self.data_source), self.num_samples
-        generator = _private(self.generator)
+        generator = private_generator(self.generator)
         while left > 0:
             if self.replacement:
                 drawn = randint(n, (min(left, 4096),), generator=generator, device="cpu")
