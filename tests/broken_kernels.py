@@ -36,15 +36,24 @@ def strided_kernel(y_ptr, x_ptr, n, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def narrow_kernel(y_ptr, x_ptr, n, BLOCK: tl.constexpr):
+    """One operand is read wide, two as the strided kernel does."""
+    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offs) + tl.load(x_ptr + (offs * 2) % n) + tl.load(x_ptr + (offs * 3) % n)
+    tl.store(y_ptr + offs, x)
+
+
+@triton.jit
 def spilling_kernel(y_ptr, x_ptr, n, BLOCK: tl.constexpr):
     """One warp keeps four tiles that all meet in the end: more than its registers."""
     offs = tl.arange(0, BLOCK)
     a = tl.load(x_ptr + offs)
     b = tl.load(x_ptr + BLOCK + offs)
     c = tl.load(x_ptr + 2 * BLOCK + offs)
+    d = tl.load(x_ptr + 3 * BLOCK + offs)
     for _ in range(n):
-        a, b, c = a * b + c, b * c + a, c * a + b
-    tl.store(y_ptr + offs, a + b * c)
+        a, b, c, d = a * b + c, b * c + d, c * d + a, d * a + b
+    tl.store(y_ptr + offs, a * b + c * d)
 
 
 @triton.jit
@@ -92,7 +101,7 @@ def launching(kernel, grid: tuple[int, ...], operands: int, block: int, warps: i
 
 
 def samples() -> dict[str, Sample]:
-    sums_kernel.__module__ = "tgrad.kernels.cuda.matmul"
+    sums_kernel.__module__ = "tgrad.kernels.cuda.conv"
 
     def sample(dtype: str, *launch) -> Sample:
         run = launching(*launch)
@@ -101,6 +110,7 @@ def samples() -> dict[str, Sample]:
     return {
         "good": sample("float32", good_kernel, (N,), 1, 1024, 4, 3),
         "strided": sample("float32", strided_kernel, (N,), 1, 1024, 4, 3),
+        "narrow": sample("float32", narrow_kernel, (N,), 1, 1024, 4, 3),
         "spill": sample("float32", spilling_kernel, (1,), 1, 2048, 1, 3),
         "sums": sample("float16", sums_kernel, (1,), 2, 64, 4, 3),
         "tiles": sample("float16", tiles_kernel, (1,), 2, 128, 8, 8),

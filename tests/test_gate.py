@@ -167,6 +167,7 @@ def broken() -> dict[str, list[str]]:
     "name, complaint",
     [
         ("strided", "loads 4 bytes at a time"),
+        ("narrow", r"loads \d+% of its bytes 16 at a time"),
         ("spill", r"spills \d+ bytes"),
         ("sums", "multiplies matrices without tensor cores"),
         ("tiles", r"needs \d+ bytes of shared memory, sm_90 has 232448"),
@@ -208,9 +209,9 @@ def test_results_are_stored_in_a_stable_order(tmp_path: Path):
         assert stored["columns"][-1] == "sm_80"
         rows.append([[*about, facts[:-1]] for *about, facts in stored["rows"]])
     assert rows[0] == rows[1]
-    registers, spilled, _, load, write, tensor_core, tma = rows[0][0][-1]
+    registers, spilled, _, load, wide, write, tensor_core, tma = rows[0][0][-1]
     assert 8 <= registers <= 255
-    assert (spilled, load, write, tensor_core, tma) == (0, 16, 16, "", 0)
+    assert (spilled, load, wide, write, tensor_core, tma) == (0, 16, 100, 16, "", 0)
 
 
 @pytest.mark.parametrize(

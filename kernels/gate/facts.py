@@ -17,6 +17,8 @@ from tgrad.kernels.gate.variants import Variant
 from tgrad.runtime import compiler
 
 TENSOR_CORE = {"tcgen05.mma": "tcgen05", "wgmma.mma_async": "wgmma", "mma.sync": "mma"}
+TMA = "cp.async.bulk.tensor"
+WIDE = 16  # bytes that a thread can move at once
 # An access of Triton's own; the tables of libdevice are read by ld.global.nc.
 ACCESS = re.compile(r"\b(ld|st)\.global(?!\.nc)[\w.:]*?(?:\.v(\d))?\.[busf](\d+)\b")
 COPY = re.compile(r"\bcp\.async\.c[ag]\.shared\.global\b[^;]*\],\s*(0x[\da-f]+|\d+)")
@@ -31,6 +33,7 @@ class Facts(NamedTuple):
     spilled: int = 0  # a thread
     shared: int = 0
     load: int = 0  # the widest load from global memory of a thread, by TMA counted as 16
+    wide: int = 0  # percent of the bytes loaded, as the code stands, that go 16 at a time
     store: int = 0
     tensor_core: str = ""  # "mma", "wgmma" or "tcgen05"
     tma: bool = False
@@ -52,15 +55,16 @@ def facts_of(variant: Variant) -> Facts:
         return Facts(error=str(e))
     ptx = binary.ptx
     registers, stack = resources(binary.cubin)
-    load, store, tma = widths(ptx)
+    loads, stores = accesses(ptx)
     return Facts(
         registers,
         spilled(variant) if stack else 0,
         binary.shared,
-        load,
-        store,
+        max(loads, default=0),
+        round(100 * sum(n for n in loads if n >= WIDE) / max(sum(loads), 1)),
+        max(stores, default=0),
         next((name for text, name in TENSOR_CORE.items() if text in ptx), ""),
-        tma,
+        TMA in ptx,
         binary.seconds,
     )
 
@@ -91,16 +95,14 @@ def spilled(variant: Variant) -> int:
     return sum(int(n) for n in SPILL.findall(said.getvalue()))
 
 
-def widths(ptx: str) -> tuple[int, int, bool]:
-    """(widest load, widest store, whether by TMA) in bytes."""
-    widest = {"ld": 0, "st": 0}
+def accesses(ptx: str) -> tuple[list[int], list[int]]:
+    """Bytes of each load from and each store to global memory in the code."""
+    bytes_of: dict[str, list[int]] = {"ld": [], "st": []}
     for kind, count, bits in ACCESS.findall(ptx):
-        widest[kind] = max(widest[kind], int(count or 1) * int(bits) // 8)
+        bytes_of[kind].append(int(count or 1) * int(bits) // 8)
     copies = [int(size, 0) for size in COPY.findall(ptx)]
-    tma = "cp.async.bulk.tensor" in ptx
-    if tma:
-        copies.append(16)
-    return max(widest["ld"], *copies, 0), widest["st"], tma
+    copies += [WIDE] * ptx.count(TMA)
+    return bytes_of["ld"] + copies, bytes_of["st"]
 
 
 # ---- many at once --------------------------------------------------------------------------------

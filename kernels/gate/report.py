@@ -79,10 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [r for r in rows if r.failures]
     for r in bad:
         print(complaint(r))
-    filters = (chosen.arch, chosen.family, chosen.kernel, chosen.dtype, chosen.first, chosen.check)
-    place = chosen.json or (None if any(filters) else RESULTS)
+    filters = {n: getattr(chosen, n) for n in ("arch", "family", "kernel", "dtype", "first")}
+    filters = {n: value for n, value in filters.items() if value}
+    place = chosen.json or (None if filters or chosen.check else RESULTS)
     if place:
-        store(place, rows)
+        store(place, rows, filters)
     print(f"{len(rows)} kernels compiled in {seconds:.0f} s, {len(bad)} of them fail")
     return 1 if bad else 0
 
@@ -184,8 +185,11 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 # ---- storing -------------------------------------------------------------------------------------
 
 
-def store(place: Path, rows: Sequence[Row]) -> None:
-    """One line per kernel and its use: what it is, then the facts of each architecture."""
+def store(place: Path, rows: Sequence[Row], filters: dict[str, Any]) -> None:
+    """One line per kernel and its use: what it is, then the facts of each architecture.
+
+    ``filters`` say what the rows were restricted to; empty for all that is shipped.
+    """
     import triton
 
     arches = sorted({r.variant.arch for r in rows})
@@ -200,7 +204,9 @@ def store(place: Path, rows: Sequence[Row]) -> None:
         for key, of in lines.items()
     )
     columns = [*COLUMNS, *(f"sm_{a}" for a in arches)]
-    head = {"triton": triton.__version__, "columns": columns, "facts": FACTS}
+    head = {
+        "triton": triton.__version__, "restricted to": filters, "columns": columns, "facts": FACTS,
+    }  # fmt: skip
     place.write_text(f'{json.dumps(head)[:-1]}, "rows": [\n{body}\n]}}\n')
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from tgrad.kernels.gate.facts import Facts
+from pathlib import Path
+
+import tgrad.kernels.cuda
+from tgrad.kernels.gate.facts import WIDE, Facts
 from tgrad.kernels.gate.variants import GRID, Variant
 
 # Bytes of shared memory that one block can have (CUDA C++ Programming Guide, table of compute
 # capabilities: 163 KB on 8.0, 227 KB on 9.0 and 10.0).
 SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 
-MATRIX = ("tgrad.kernels.cuda.matmul", "tgrad.kernels.cuda.conv")
-# Kernels of those modules that do not multiply matrices.
+FOLDER = Path(tgrad.kernels.cuda.__path__[0])
+# The modules that multiply matrices somewhere: all their kernels are held to it.
+MATRIX = {f"tgrad.kernels.cuda.{p.stem}" for p in FOLDER.glob("*.py") if "tl.dot(" in p.read_text()}
+# Kernels there that do not.
 NO_MATRIX = {
     "matvec_kernel": "a vector fills no tensor core",
     "sum_splits_kernel": "adds partial products",
@@ -23,7 +28,7 @@ FEW = {
     "place_one_kernel": "reads one value and its place for a row that it writes",
     "total_kernel": "one program adds up the programs' losses",
 }
-WIDE = 16  # bytes that a thread should load at once
+LEAST_WIDE = 50  # percent; the rest are masked tails, and one number a row or column
 
 
 def is_matrix(v: Variant) -> bool:
@@ -58,6 +63,8 @@ def failures(v: Variant, f: Facts) -> list[str]:
     if must_load_wide(v):
         if 0 < f.load < WIDE:
             found.append(f"loads {f.load} bytes at a time")
+        elif f.load and f.wide < LEAST_WIDE:
+            found.append(f"loads {f.wide}% of its bytes {WIDE} at a time")
         elif f.load == 0 and f.store < WIDE:
             found.append(f"stores {f.store} bytes at a time")
     if any(n > most for n, most in zip(v.grid, GRID, strict=False)):
