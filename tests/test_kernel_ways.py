@@ -202,6 +202,40 @@ def test_batch_norm_splits_channels(layout):
     with_gradients(f, x, rng.standard_normal(8), rng.standard_normal(8))
 
 
+# ---- order ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.usefixtures("small")
+def test_few_of_long_rows_are_found_in_rounds(largest, dtype, dim):
+    x = np.random.default_rng(3).integers(-50, 50, (2, 400)).astype(dtype)  # with many ties
+    x = x if dim else x.T
+    values, indices = tgrad.from_numpy(x).cuda().topk(7, dim, largest)
+    order = np.argsort(-x if largest else x, dim, kind="stable").take(range(7), dim)
+    np.testing.assert_array_equal(indices.cpu().numpy(), order)
+    np.testing.assert_array_equal(values.cpu().numpy(), np.take_along_axis(x, order, dim))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int16])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.usefixtures("small")
+def test_long_rows_are_sorted_stably(dtype, descending):
+    x = np.random.default_rng(4).integers(-9, 9, (2, 600)).astype(dtype)
+    values, indices = tgrad.from_numpy(x).cuda().sort(1, descending, stable=True)
+    order = np.argsort(-x if descending else x, 1, kind="stable")
+    np.testing.assert_array_equal(indices.cpu().numpy(), order)
+    np.testing.assert_array_equal(values.cpu().numpy(), np.take_along_axis(x, order, 1))
+
+
+def test_counts_are_added_up_in_chunks(monkeypatch):
+    monkeypatch.setattr(limits, "scan", 16)
+    repeats = np.random.default_rng(5).integers(0, 3, 300)
+    y = tgrad.repeat_interleave(tgrad.from_numpy(repeats).cuda())
+    np.testing.assert_array_equal(y.cpu().numpy(), np.repeat(np.arange(300), repeats))
+
+
 def test_common_unit_divides_everything():
     assert common_unit(16, 1000, 4096) == 8
     assert common_unit(16, 0, 48) == 16

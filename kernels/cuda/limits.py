@@ -7,6 +7,7 @@ class limits:
     index = 2**31  # offsets from which on 64 bits are needed
     inner = 64  # elements of an innermost axis from which on pointwise tiles lie along it
     transposed = 16  # of both axes that a pointwise tile transposes between
+    scan = 4096  # counts that a program adds up at a time
     row = 32768  # longest row that one program keeps in registers
     programs = 528  # four per multiprocessor of an H100: fewer leave memory idle
 

@@ -12,66 +12,97 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.digits import BLOCK, digit_counts, digit_ranks
+from tgrad.kernels.cuda.limits import limits
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
-BLOCK = 512  # keys of one program: a one-hot tile of 512 x 16 stays in registers
 DIGITS = 16
 INT64 = np.dtype(np.int64)
+PLAIN = ["n", "shift", "blocks", "chunk"]  # sizes, whose values are not worth a variant each
 
 
 @triton.jit
 def digits_of(keys_ptr, first, n, shift, BLOCK: tl.constexpr):
-    """BLOCK keys from ``first`` on, and their digits as one-hot rows, empty past the end."""
+    """BLOCK keys from ``first`` on, their digits, and which of them there are."""
     offs = first + tl.arange(0, BLOCK)
     keys = tl.load(keys_ptr + offs, mask=offs < n, other=0)
-    digit = ((keys >> shift) & 15).to(tl.int32)
-    hot = (digit[:, None] == tl.arange(0, 16)[None, :]) & (offs < n)[:, None]
-    return offs, keys, digit, hot.to(tl.int32)
+    return offs, keys, ((keys >> shift) & 15).to(tl.int32), offs < n
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def histogram_kernel(counts_ptr, keys_ptr, n, shift, blocks, BLOCK: tl.constexpr):
     """counts[digit, block]: the scan of its rows is where each block's keys of a digit begin."""
     block = tl.program_id(0).to(tl.int64)
-    _, _, _, hot = digits_of(keys_ptr, block * BLOCK, n, shift, BLOCK)
-    counts = tl.sum(hot, axis=0)
-    tl.store(counts_ptr + tl.arange(0, 16) * blocks + block, counts.to(tl.int64))
+    _, _, digit, mask = digits_of(keys_ptr, block * BLOCK, n, shift, BLOCK)
+    tl.store(counts_ptr + tl.arange(0, 16) * blocks + block, digit_counts(digit, mask))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def move_kernel(
     to_keys_ptr, to_order_ptr, keys_ptr, order_ptr, sums_ptr, n, shift, blocks,
     FIRST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Move BLOCK keys, and the positions they came with, to their rank by this digit."""
     block = tl.program_id(0).to(tl.int64)
-    offs, keys, digit, hot = digits_of(keys_ptr, block * BLOCK, n, shift, BLOCK)
-    before = tl.sum(hot * (tl.cumsum(hot, axis=0) - 1), axis=1)
-    mask = offs < n
+    offs, keys, digit, mask = digits_of(keys_ptr, block * BLOCK, n, shift, BLOCK)
+    before = digit_ranks(digit, mask)
     to = tl.load(sums_ptr + digit * blocks + block, mask=mask, other=0) + before
     order = offs.to(tl.int64) if FIRST else tl.load(order_ptr + offs, mask=mask, other=0)
     tl.store(to_keys_ptr + to, keys, mask=mask)
     tl.store(to_order_ptr + to, order, mask=mask)
 
 
-@triton.jit
-def scan_kernel(sums_ptr, counts_ptr, n, BLOCK: tl.constexpr):
-    """sums[i] = counts[0] + ... + counts[i - 1], up to i = n. One program goes through all."""
-    carry = tl.zeros((), tl.int64)
-    for start in range(0, n, BLOCK):
+@triton.jit(do_not_specialize=PLAIN)
+def totals_kernel(totals_ptr, counts_ptr, n, chunk, BLOCK: tl.constexpr):
+    """totals[i] = the sum of the i-th chunk of counts."""
+    first = tl.program_id(0).to(tl.int64) * chunk
+    last = tl.minimum(first + chunk, n)
+    total = tl.zeros((BLOCK,), tl.int64)
+    for start in range(first, last, BLOCK):
         offs = start + tl.arange(0, BLOCK)
-        c = tl.load(counts_ptr + offs, mask=offs < n, other=0).to(tl.int64)
-        tl.store(sums_ptr + offs, carry + tl.cumsum(c, axis=0) - c, mask=offs < n)
+        total += tl.load(counts_ptr + offs, mask=offs < last, other=0).to(tl.int64)
+    tl.store(totals_ptr + tl.program_id(0), tl.sum(total, axis=0))
+
+
+@triton.jit(do_not_specialize=PLAIN)
+def scan_kernel(
+    sums_ptr, counts_ptr, before_ptr, n, chunk, CARRY: tl.constexpr, BLOCK: tl.constexpr
+):
+    """sums[i] = counts[0] + ... + counts[i - 1], up to i = n, over the program's chunk.
+
+    CARRY, ``before`` has the sums before each chunk.
+    """
+    first = tl.program_id(0).to(tl.int64) * chunk
+    last = tl.minimum(first + chunk, n)
+    carry = tl.zeros((), tl.int64)
+    if CARRY:
+        carry = tl.load(before_ptr + tl.program_id(0))
+    for start in range(first, last, BLOCK):
+        offs = start + tl.arange(0, BLOCK)
+        c = tl.load(counts_ptr + offs, mask=offs < last, other=0).to(tl.int64)
+        tl.store(sums_ptr + offs, carry + tl.cumsum(c, axis=0) - c, mask=offs < last)
         carry += tl.sum(c, axis=0)
-    tl.store(sums_ptr + n, carry)
+    tl.store(sums_ptr + n, carry, mask=last == n)
 
 
 def scan(sums: CudaArray, counts: CudaArray) -> None:
-    """The sums before each of ``counts``, and the total as one more element."""
+    """The sums before each of ``counts``, and the total as one more element.
+
+    Many are cut into chunks: their totals, the sums of these, then each chunk from its own.
+    """
     n = counts.size
-    block = min(max(triton.next_power_of_2(n), 16), 4096)
-    cuda.launch(scan_kernel, (1,), sums, counts, n, BLOCK=block)
+    block = min(max(triton.next_power_of_2(n), 16), limits.scan)
+    programs = min(triton.cdiv(n, 4 * block), limits.programs)
+    if programs <= 4:
+        cuda.launch(scan_kernel, (1,), sums, counts, sums, n, n, CARRY=False, BLOCK=block)
+        return
+    chunk = triton.cdiv(triton.cdiv(n, programs), block) * block
+    programs = triton.cdiv(n, chunk)
+    totals, before = cuda.empty((programs,), INT64), cuda.empty((programs + 1,), INT64)
+    cuda.launch(totals_kernel, (programs,), totals, counts, n, chunk, BLOCK=block)
+    scan(before, totals)
+    cuda.launch(scan_kernel, (programs,), sums, counts, before, n, chunk, CARRY=True, BLOCK=block)
 
 
 def sort(keys: CudaArray, largest: int) -> tuple[CudaArray, CudaArray]:

@@ -1,4 +1,4 @@
-"""Sorting: short rows by a bitonic network in registers, long ones by radix passes over memory.
+"""Sorting: short rows by a bitonic network, long ones by radix passes over memory.
 
 Both work on integer keys that order NaN as PyTorch does (:func:`axes.order_key`) and carry the
 position along, which makes equal elements keep their order. Values are read once more at the end.
@@ -13,7 +13,9 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda.axes import Axes, locate, order_key, split
+from tgrad.kernels.cuda import digits
+from tgrad.kernels.cuda.axes import PLAIN, Axes, locate, order_key, split
+from tgrad.kernels.cuda.digits import digit_counts, digit_ranks
 from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
 from tgrad.kernels.cuda.scan import scan
 from tgrad.runtime import cuda
@@ -23,46 +25,76 @@ from tgrad.runtime.array import CudaArray
 
 
 @triton.jit
-def bitonic(key, at, PAIR: tl.constexpr, ROWS: tl.constexpr, N: tl.constexpr):
+def bitonic(key, at, keys_ptr, ats_ptr, PAIR: tl.constexpr, ROWS: tl.constexpr, N: tl.constexpr):
     """Sort int64 keys along axis 1 (Batcher 1968), ``at`` with them and deciding ties if PAIR.
 
-    A loop around one gather compiles in a second; the network written out, with its partners found
-    by reshaping, takes one to two minutes at 4096 lanes.
+    Lanes meet their partners in scratch memory, 2 * ROWS * N elements of this program's own, which
+    the caches hold: written on one side while the other may still be read, so that a step takes one
+    barrier. A gather on chip would be turned into shuffles of every register with every other
+    (6000 instructions a step at 1024 lanes), and the network written out compiles for minutes.
     """
-    lane = tl.arange(0, N)[None, :]
+    own = tl.arange(0, ROWS)[:, None] * N + tl.arange(0, N)[None, :]
+    lane = own & (N - 1)
+    side = 0
     run = 2  # lanes in runs that go up and down by turns; the last run is the whole row
     while run <= N:
         step = run // 2
         while step > 0:
-            other_lane = tl.broadcast_to(lane ^ step, (ROWS, N))
-            other = tl.gather(key, other_lane, 1)
+            tl.store(keys_ptr + side + own, key)
+            if PAIR:
+                tl.store(ats_ptr + side + own, at)
+            tl.debug_barrier()
+            other = tl.load(keys_ptr + side + (own ^ step))
             upper = (lane & step) != 0
             down = (lane & run) != 0
             if PAIR:
-                other_at = tl.gather(at, other_lane, 1)
+                other_at = tl.load(ats_ptr + side + (own ^ step))
                 above = (key > other) | ((key == other) & (at > other_at))
                 swap = above != (upper != down)
                 at = tl.where(swap, other_at, at)
             else:
                 swap = (key > other) != (upper != down)
             key = tl.where(swap, other, key)
+            side = ROWS * N - side
             step = step // 2
         run = run * 2
     return key, at
 
 
 @triton.jit
+def sorted_lanes(
+    x, mask, keys_ptr, ats_ptr, DESCENDING: tl.constexpr, PAIR: tl.constexpr, ROWS: tl.constexpr,
+    N: tl.constexpr,
+):  # fmt: skip
+    """The lanes of each row in the order of its elements, stably, those not in ``mask`` last.
+
+    Keys of 32 bits go with their lane into one int64; those of 64 bits beside it (PAIR).
+    """
+    pid = tl.program_id(0) + tl.program_id(1).to(tl.int64) * tl.num_programs(0)
+    keys_ptr += pid * (2 * ROWS * N)
+    ats_ptr += pid * (2 * ROWS * N)
+    key = order_key(x, False)
+    key = ~key if DESCENDING else key
+    at = tl.broadcast_to(tl.arange(0, N)[None, :], (ROWS, N))
+    if PAIR:
+        key = tl.where(mask, key, 0x7FFFFFFFFFFFFFFF)
+    else:
+        key = (tl.where(mask, key, 0x7FFFFFFF).to(tl.int64) << 32) | at.to(tl.int64)
+    key, at = bitonic(key, at, keys_ptr, ats_ptr, PAIR, ROWS, N)
+    if not PAIR:
+        at = (key & 0x7FFFFFFF).to(tl.int32)
+    return at
+
+
+@triton.jit(do_not_specialize=PLAIN)
 def sort_rows_kernel(
-    y_ptr, i_ptr, x_ptr, rows, length, keep, inner,
+    y_ptr, i_ptr, x_ptr, keys_ptr, ats_ptr, rows, length, keep, inner,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     DESCENDING: tl.constexpr, PAIR: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
     R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """The first ``keep`` of BLOCK_K sorted rows of at most BLOCK_R elements, in registers.
-
-    Keys of 32 bits go with their position into one int64; those of 64 bits beside it (PAIR).
-    """
+    """The first ``keep`` of BLOCK_K sorted rows of at most BLOCK_R elements."""
     k = tl.program_id(0)
     if WIDE:
         k = k.to(tl.int64)
@@ -74,16 +106,7 @@ def sort_rows_kernel(
     mask = mask_k[:, None] & (lane < length)[None, :]
     x_r = locate(lane, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
-    key = order_key(x, False)
-    key = ~key if DESCENDING else key
-    at = tl.broadcast_to(lane[None, :], (BLOCK_K, BLOCK_R))
-    if PAIR:
-        key = tl.where(mask, key, 0x7FFFFFFFFFFFFFFF)  # lanes past the end come last
-    else:
-        key = (tl.where(mask, key, 0x7FFFFFFF).to(tl.int64) << 32) | at.to(tl.int64)
-    key, at = bitonic(key, at, PAIR, BLOCK_K, BLOCK_R)
-    if not PAIR:
-        at = (key & 0x7FFFFFFF).to(tl.int32)
+    at = sorted_lanes(x, mask, keys_ptr, ats_ptr, DESCENDING, PAIR, BLOCK_K, BLOCK_R)
     kept = mask_k[:, None] & (lane < keep)[None, :]
     x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     y = tl.load(x_ptr + x_k[:, None] + x_r, mask=kept, other=0)
@@ -96,10 +119,82 @@ def longest_in_registers() -> int:
     return 128 if cuda.is_emulated() else 4096
 
 
+def scratch(programs: int, elements: int, pair: bool) -> tuple[CudaArray, CudaArray]:
+    """Where the lanes of a bitonic network meet: keys and positions."""
+    keys = cuda.empty((programs * 2 * elements,), np.dtype(np.int64))
+    return keys, cuda.empty(keys.shape, np.dtype(np.int32)) if pair else keys
+
+
+# ---- few of long rows: the first of each part, and of those again --------------------------------
+
+
+@triton.jit(do_not_specialize=[*PLAIN, "left"])
+def candidates_kernel(
+    at_ptr, from_ptr, x_ptr, keys_ptr, ats_ptr, length, keep, left,
+    kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
+    DESCENDING: tl.constexpr, PAIR: tl.constexpr, AGAIN: tl.constexpr, K_COUNT: tl.constexpr,
+    K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """at[row, part * keep :] = where the first ``keep`` in order of BLOCK elements of a row are.
+
+    AGAIN, of those of its elements that ``from`` (rows, length) names; ``left`` is at's length.
+    """
+    part = tl.program_id(0)
+    row = tl.program_id(1)
+    if WIDE:
+        row = row.to(tl.int64)
+    lane = tl.arange(0, BLOCK)[None, :]
+    offs = part * BLOCK + lane
+    mask = offs < length
+    p = offs
+    if AGAIN:
+        p = tl.load(from_ptr + row * length + offs, mask=mask, other=0)
+    elif WIDE:
+        p = p.to(tl.int64)
+    x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
+    x_r = locate(p, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
+    x = tl.load(x_ptr + x_k + x_r, mask=mask, other=0)
+    at = sorted_lanes(x, mask, keys_ptr, ats_ptr, DESCENDING, PAIR, 1, BLOCK)
+    at = part * BLOCK + at
+    kept = (lane < keep) & (part * keep + lane < left)
+    if AGAIN:
+        p = tl.load(from_ptr + row * length + at, mask=kept & (at < length), other=0)
+    else:
+        p = at
+    out = at_ptr + row * left + part * keep + lane
+    tl.store(out, p.to(at_ptr.dtype.element_ty), mask=kept)
+
+
+def first_few(axes: Axes, descending: bool, k: int) -> CudaArray:
+    """The positions, (rows, k), of the first k of each sorted row, without sorting the rest.
+
+    Each round sorts blocks and keeps k of each, in the order of the row: ties stay stable.
+    """
+    block, pair = longest_in_registers() // 2, axes.x.dtype.itemsize == 8
+    places = np.dtype(np.int64 if axes.length >= 2**31 else np.int32)
+    at, length = None, axes.length
+    while at is None or length > k:
+        parts = triton.cdiv(length, block)
+        left = (parts - 1) * k + min(k, length - (parts - 1) * block)
+        found = cuda.empty((axes.rows, left), places)
+        cuda.launch(
+            candidates_kernel, (parts, axes.rows), found, found if at is None else at, axes.x,
+            *scratch(parts * axes.rows, block, pair), length, k, left, *axes.arguments(),
+            **axes.constants(), DESCENDING=descending, PAIR=pair, AGAIN=at is not None,
+            BLOCK=block, num_warps=8,
+        )  # fmt: skip
+        at, length = found, left
+    return at
+
+
 # ---- long rows: radix passes ---------------------------------------------------------------------
 
+# Loads along rows are wide where 16 divides their length.
+STEADY = ["shift", *(name for name in PLAIN if name not in ("length", "keep"))]
 
-@triton.jit
+
+@triton.jit(do_not_specialize=STEADY)
 def keys_kernel(
     key_ptr, at_ptr, x_ptr, order_ptr, length, blocks,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
@@ -127,12 +222,11 @@ def keys_kernel(
     tl.store(at_ptr + out, p.to(at_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=STEADY)
 def count_digits_kernel(
-    count_ptr, key_ptr, length, blocks, SHIFT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    count_ptr, key_ptr, length, blocks, shift, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """count[row, d, block] = how many of the block's keys have digit d at bit SHIFT."""
+    """count[row, d, block] = how many of the block's keys have digit d at bit ``shift``."""
     row = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
     if WIDE:
@@ -141,17 +235,14 @@ def count_digits_kernel(
     offs = block * BLOCK + tl.arange(0, BLOCK)
     mask = offs < length
     key = tl.load(key_ptr + row * length + offs, mask=mask, other=0)
-    digit = ((key >> SHIFT) & 15).to(tl.int32)
-    digits = tl.arange(0, 16)
-    hit = (digit[:, None] == digits[None, :]) & mask[:, None]
-    count = tl.sum(hit.to(tl.int32), 0)
-    tl.store(count_ptr + (row * 16 + digits) * blocks + block, count.to(tl.int64))
+    count = digit_counts(((key >> shift) & 15).to(tl.int32), mask)
+    tl.store(count_ptr + (row * 16 + tl.arange(0, 16)) * blocks + block, count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=STEADY)
 def scatter_digits_kernel(
-    key_out_ptr, at_out_ptr, key_ptr, at_ptr, base_ptr, length, blocks,
-    SHIFT: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    key_out_ptr, at_out_ptr, key_ptr, at_ptr, base_ptr, length, blocks, shift,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Move the block's keys to base[row, digit, block] plus their rank among equal digits."""
     row = tl.program_id(0) // blocks
@@ -163,17 +254,15 @@ def scatter_digits_kernel(
     mask = offs < length
     key = tl.load(key_ptr + row * length + offs, mask=mask, other=0)
     at = tl.load(at_ptr + row * length + offs, mask=mask, other=0)
-    digit = ((key >> SHIFT) & 15).to(tl.int32)
-    digits = tl.arange(0, 16)
-    hit = ((digit[:, None] == digits[None, :]) & mask[:, None]).to(tl.int32)
-    rank = tl.sum(tl.cumsum(hit, 0) * hit, 1) - 1
+    digit = ((key >> shift) & 15).to(tl.int32)
+    rank = digit_ranks(digit, mask)
     base = tl.load(base_ptr + (row * 16 + digit) * blocks + block, mask=mask, other=0)
     out = row * length + base + rank
     tl.store(key_out_ptr + out, key, mask=mask)
     tl.store(at_out_ptr + out, at, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=STEADY)
 def take_sorted_kernel(
     y_ptr, i_ptr, x_ptr, at_ptr, length, keep, inner, blocks,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
@@ -218,7 +307,7 @@ def radix_order(axes: Axes, descending: bool, order: CudaArray | None = None) ->
     places = np.dtype(np.int64 if length >= 2**31 else np.int32)
     keys, other_keys = (cuda.empty((rows, length), np.dtype(f"int{8 * size}")) for _ in range(2))
     at, other_at = (cuda.empty((rows, length), places) for _ in range(2))
-    block = 512 if cuda.is_emulated() else 1024
+    block = digits.BLOCK
     blocks = triton.cdiv(length, block)
     wide = axes.wide
     cuda.launch(
@@ -230,13 +319,13 @@ def radix_order(axes: Axes, descending: bool, order: CudaArray | None = None) ->
     base = cuda.empty((rows, 16 * blocks), np.dtype(np.int64))
     for shift in range(first, first + bits, 4):
         cuda.launch(
-            count_digits_kernel, (blocks * rows,), counts, keys, length, blocks, SHIFT=shift,
+            count_digits_kernel, (blocks * rows,), counts, keys, length, blocks, shift,
             WIDE=wide, BLOCK=block,
         )  # fmt: skip
         scan(base, counts, 1, "sum", False, exclusive=True)
         cuda.launch(
             scatter_digits_kernel, (blocks * rows,), other_keys, other_at, keys, at, base, length,
-            blocks, SHIFT=shift, WIDE=wide, BLOCK=block,
+            blocks, shift, WIDE=wide, BLOCK=block,
         )  # fmt: skip
         keys, other_keys, at, other_at = other_keys, keys, other_at, at
     return at
@@ -250,20 +339,22 @@ def _sort(values, indices, x, dim, descending, k):
     inner = inner_size(x.shape, dim) if x.ndim else 1
     block = triton.next_power_of_2(axes.length)
     if block <= longest_in_registers():
-        elements = 1024 if cuda.is_emulated() else 2048
+        elements, pair = 1024 if cuda.is_emulated() else 2048, x.dtype.itemsize == 8
         block_k = max(1, min(elements // block, triton.next_power_of_2(axes.rows)))
+        programs = triton.cdiv(axes.rows, block_k)
         cuda.launch(
-            sort_rows_kernel, (triton.cdiv(axes.rows, block_k),), values, indices, axes.x,
-            axes.rows, axes.length, k, inner, *axes.arguments(), **axes.constants(),
-            DESCENDING=descending, PAIR=x.dtype.itemsize == 8, BLOCK_K=block_k, BLOCK_R=block,
-            num_warps=8 if block_k * block >= 2048 else 4,
+            sort_rows_kernel, (programs,), values, indices, axes.x,
+            *scratch(programs, block_k * block, pair), axes.rows, axes.length, k, inner,
+            *axes.arguments(), **axes.constants(), DESCENDING=descending, PAIR=pair,
+            BLOCK_K=block_k, BLOCK_R=block, num_warps=8 if block_k * block >= 2048 else 4,
         )  # fmt: skip
         return
-    at = radix_order(axes, descending)
+    few = 8 * k <= longest_in_registers() and axes.rows < 2**16
+    at = first_few(axes, descending, k) if few else radix_order(axes, descending)
     block = block_size()
     blocks = triton.cdiv(k, block)
     cuda.launch(
-        take_sorted_kernel, (blocks * axes.rows,), values, indices, axes.x, at, axes.length, k,
+        take_sorted_kernel, (blocks * axes.rows,), values, indices, axes.x, at, at.shape[1], k,
         inner, blocks, *axes.arguments(), **axes.constants(), BLOCK=block,
     )  # fmt: skip
 
