@@ -179,3 +179,32 @@ def test_parts_of_complex_tensors_are_views():
     assert x.real is x
     with pytest.raises(RuntimeError, match="non-complex"):
         x.imag  # noqa: B018
+
+
+def test_shapes_are_sizes_and_so_are_their_slices_and_sums():
+    x = tgrad.ones(2, 3, 4)
+    assert repr(x.shape) == "tgrad.Size([2, 3, 4])" and x.shape == (2, 3, 4)
+    assert x.shape[1:].numel() == 12 and (x.shape + x.shape).numel() == 576
+    assert isinstance(x.shape[-1], int) and isinstance(x.size(), tgrad.Size)
+
+
+def test_a_tensor_is_unequal_to_what_is_no_number():
+    x = tgrad.tensor([1, 2])
+    assert (x == None) is False and (x != None) is True  # noqa: E711
+    assert (x == "a") is False and x not in ("a", None)
+    same(x == np.array([1, 3]), [True, False], tgrad.bool)
+
+
+def test_numpy_arrays_on_the_right_of_an_operator_count_as_tensors():
+    same(tgrad.ones(2) * np.array([1.0, 2.0]), [1.0, 2.0], tgrad.float64)
+    same(tgrad.ones(2) @ np.ones((2, 1), np.float32), [2.0], tgrad.float32)
+
+
+def test_a_tensor_without_dims_is_formatted_as_its_number():
+    assert f"{tgrad.tensor(3)}" == "3" and f"{tgrad.tensor(1.234):.1f}" == "1.2"
+    assert f"{tgrad.ones(1)}" == "tensor([1.])"
+
+
+def test_bool_tensors_are_not_negated():
+    with pytest.raises(RuntimeError, match="bool"):
+        -tgrad.tensor([True])

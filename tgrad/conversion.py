@@ -336,7 +336,7 @@ class Conversion(Variable):
         return tensor_str(self)  # pyright: ignore[reportArgumentType]
 
     def __format__(self, format_spec: str) -> str:
-        if self.array.ndim == 0 and format_spec:
+        if self.array.ndim == 0 and type(self) is type(self.detach()):  # a Parameter is shown whole
             return format(self.item(), format_spec)
         return object.__format__(self, format_spec)
 

@@ -1,6 +1,29 @@
-"""Memory layouts: names that PyTorch programs pass. Every tgrad tensor is ``strided``."""
+"""Shapes and memory layouts as PyTorch programs name them. Every tgrad tensor is ``strided``."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class Size(tuple):
+    """A shape: a tuple of ints that knows its product. Slices and sums of it are shapes too."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return math.prod(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if found.__class__ is tuple else found
+
+    def __add__(self, other: tuple[int, ...]) -> Size:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Size(tuple.__add__(self, other))
+
+    def __repr__(self) -> str:
+        return f"tgrad.Size({list(self)})"
 
 
 class layout:

@@ -1,14 +1,11 @@
 """The Tensor class: what PyTorch users call on a tensor.
 
-Ops become methods at the end of this module, from the registry; written out here is what is not
-an op: construction, autograd's face, size and layout, operators. Conversion to other things is
-in ``conversion.py``.
+Ops become methods by ``methods.py``, from the registry; written out here is what is not an op:
+construction, autograd's face, size and layout. Conversion to other things is in ``conversion.py``.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from tgrad.device import CPU, device, resolve
 from tgrad.dispatch import OPS, wrap
 from tgrad.dtypes import dtype
 from tgrad.layout import (
+    Size,
     axis_order,
     channels_last,
     channels_last_3d,
@@ -28,21 +26,8 @@ from tgrad.layout import (
     layout,
     strided,
 )
-from tgrad.pointwise import inplace_method as pointwise_method
+from tgrad.methods import attach, creation
 from tgrad.runtime.array import is_contiguous
-
-
-class Size(tuple):
-    """A shape: a tuple of ints that knows its product."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return math.prod(self)
-
-    def __repr__(self) -> str:
-        return f"tgrad.Size({list(self)})"
 
 
 class Tensor(Conversion):
@@ -226,6 +211,10 @@ class Tensor(Conversion):
 
     # ---- size and layout -------------------------------------------------------------------------
 
+    @property
+    def shape(self) -> Size:
+        return Size(self.array.shape)
+
     def dim(self) -> int:
         return len(self.array.shape)
 
@@ -234,7 +223,7 @@ class Tensor(Conversion):
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one of its entries. Raises IndexError out of range."""
         if dim is None:
-            return Size(self.array.shape)
+            return self.shape
         return self.array.shape[ops.normalize_dim("size", dim, self.ndim)]
 
     def numel(self) -> int:
@@ -322,13 +311,8 @@ def legacy(args: tuple, where: device) -> Tensor:
             raise TypeError(f"new(): invalid data type '{type(args[0]).__name__}'")
         if not hasattr(args[0], "__len__"):
             raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
-        return _creation().tensor(args[0], dtype=default, device=where)
-    return _creation().empty(args or (0,), device=where)
-
-
-def _creation() -> Any:
-    """The module above this one, for the one constructor that needs it."""
-    return importlib.import_module("tgrad.creation")
+        return creation().tensor(args[0], dtype=default, device=where)
+    return creation().empty(args or (0,), device=where)
 
 
 def keeper(of: weakref.ref[Tensor]) -> Callable[[Tensor], None]:
@@ -403,87 +387,4 @@ def typename(obj: object) -> str:
 
 
 dispatch.set_tensor_type(Tensor)
-
-# Operators and the ops that they call; `r` forms swap the arguments, `i` forms work in place.
-BINARY = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide",
-          "mod": "remainder", "pow": "pow", "matmul": "matmul", "and": "bitwise_and",
-          "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "bitwise_left_shift",
-          "rshift": "bitwise_right_shift"}  # fmt: skip
-OTHERS = {"__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt",
-          "__ge__": "ge", "__neg__": "neg", "__pos__": "positive", "__abs__": "abs",
-          "__invert__": "bitwise_not", "__getitem__": "getitem",
-          "__setitem__": "setitem"}  # fmt: skip
-
-
-def attach_operators() -> None:
-    """Give Tensor Python's operators."""
-    for method, name in OTHERS.items():
-        if name in OPS:
-            setattr(Tensor, method, OPS[name].function)
-    for stem, name in BINARY.items():
-        if name not in OPS:
-            continue
-        setattr(Tensor, f"__{stem}__", OPS[name].function)
-        setattr(Tensor, f"__r{stem}__", reflected(OPS[name].function))
-        if hasattr(Tensor, name + "_"):
-            setattr(Tensor, f"__i{stem}__", getattr(Tensor, name + "_"))
-    Tensor.__rdiv__ = Tensor.__rtruediv__  # pyright: ignore[reportAttributeAccessIssue]
-    Tensor.__idiv__ = Tensor.__itruediv__  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def reflected(function: Callable[..., Any]) -> Callable[..., Any]:
-    def method(self: Tensor, other: Any) -> Tensor:
-        return function(other, self)
-
-    return method
-
-
-# Ops without arguments that PyTorch spells as attributes.
-PROPERTIES = ("T", "H", "mT", "mH", "real", "imag")
-
-
-def attach_methods() -> None:
-    """Give Tensor the ops that name it among their spaces, and their in-place forms."""
-    for name in PROPERTIES:
-        if name in OPS:
-            setattr(Tensor, name, property(OPS[name].function, doc=OPS[name].doc))
-    for entry in OPS.values():
-        if "Tensor" not in entry.spaces:
-            continue
-        if entry.name not in vars(Tensor):
-            setattr(Tensor, entry.name, entry.function)
-        make = pointwise_method if entry.kind == "pointwise" else dispatch.inplace_method
-        method = make(entry)  # pyright: ignore[reportArgumentType]
-        if method is not None and entry.name + "_" not in vars(Tensor):
-            setattr(Tensor, entry.name + "_", method)
-
-
-# Views whose name_ form changes the tensor's own shape.
-RESHAPING = ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
-
-
-def reshaping(name: str) -> Callable[..., Tensor]:
-    """The in-place form of a view: the tensor takes over the view's shape, strides and node."""
-    function = OPS[name].function
-
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if self.tracked and self.node is None and autograd.is_grad_enabled():
-            raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
-            )
-        y = function(self, *args, **kwargs)
-        self.array, self.node, self.output_nr = y.array, y.node, y.output_nr
-        if y.base is not None and self.base is not None:
-            self.view_chain = y.view_chain
-        return self
-
-    method.__name__ = method.__qualname__ = name + "_"
-    method.__doc__ = f"In-place form of :func:`{name}`."
-    return method
-
-
-attach_methods()
-attach_operators()
-for _name in RESHAPING:
-    if _name in OPS:
-        setattr(Tensor, _name + "_", reshaping(_name))
+attach(Tensor)

@@ -38,6 +38,7 @@ ROWS = [
         s(t(2, 3, 4), 3, 1), s(t(2, 3), 2, 3), s(t(2, 3), (1, 3)), s(t(3), ()),
         ref=lambda x, *size: to_size(x, *size) if size != ((),) else x.sum(),
     ),
-    row("real", s(t(3, 4)), ref=same, covers=("imag", "fill_diagonal_")),
+    row("real", s(t(3, 4)), ref=same, # tests/test_complex.py has the complex ones
+        covers=("imag", "view_as_real", "view_as_complex", "complex", "polar", "fill_diagonal_")),
     row("fill", s(t(3, 4), 2.5), s(t(), -1), s(t(0, 2), 1), ref=lambda x, v: np.full(x.shape, v)),
 ]  # fmt: skip

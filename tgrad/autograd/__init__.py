@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tgrad.autograd import engine, graph
+from tgrad.autograd import engine, functional, graph
 from tgrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from tgrad.autograd.check import gradcheck, gradgradcheck
 from tgrad.autograd.function import Function
@@ -24,6 +24,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",

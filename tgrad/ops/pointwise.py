@@ -89,7 +89,7 @@ def rsub(input: Tensor, other: Tensor | complex, *, alpha: complex = 1) -> Tenso
     return sub(other, input) if alpha == 1 else sub(other, input, alpha=alpha)
 
 
-@pointwise(accepts="int float complex")
+@pointwise(accepts="int float complex", refuses_bool=True)
 def neg(x):
     """-input; unsigned integers wrap. Raises: RuntimeError for bool."""
     return -x

@@ -115,9 +115,7 @@ class Sequential(_Indexed):
                 delattr(self, key)
         else:
             delattr(self, self._key(index))
-        names = list(self._modules)
-        if all(n.isdigit() for n in names):
-            self._renumber(list(self._modules.values()))
+        self._renumber(list(self._modules.values()))
 
     def __add__(self, other: Iterable[Module]) -> Sequential:
         if not isinstance(other, Sequential):
