@@ -61,3 +61,47 @@ class aminmax(NamedTuple):
 class slogdet(NamedTuple):
     sign: Tensor
     logabsdet: Tensor
+
+
+class qr(NamedTuple):
+    Q: Tensor
+    R: Tensor
+
+
+class linalg_qr(NamedTuple):
+    Q: Tensor
+    R: Tensor
+
+
+class svd(NamedTuple):
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+class linalg_svd(NamedTuple):
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class linalg_eigh(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class linalg_lstsq(NamedTuple):
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+class linalg_inv_ex(NamedTuple):
+    inverse: Tensor
+    info: Tensor
+
+
+class linalg_cholesky_ex(NamedTuple):
+    L: Tensor
+    info: Tensor

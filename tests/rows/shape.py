@@ -1,8 +1,20 @@
 """Rows of the shape family: joining."""
 
+import itertools
+
 import numpy as np
 
 from tests.table import i, row, s, t
+
+
+def products(*xs):
+    rows = np.array(list(itertools.product(*xs))).reshape(-1, len(xs))
+    return xs[0] if len(xs) == 1 else rows
+
+
+def combinations(x, r=2, with_replacement=False):
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    return np.array(list(choose(x, r))).reshape(-1, r) if r else np.empty(0)
 
 
 def cat(xs, dim=0, axis=None):
@@ -29,4 +41,9 @@ ROWS = [
         ref=np.dstack),
     row("column_stack", s([t(3), t(3, 2)]), s([t(), t()]),
         ref=lambda xs: np.column_stack([np.atleast_1d(x) for x in xs])),
+    row("cartesian_prod", s(t(3), t(2), t(4)), s(t(3)), s(t(0), t(2)), ref=products),
+    row("combinations", s(t(4)), s(t(3), 3), s(t(3), 2, True), s(t(3, grad=False), 0), s(t(2), 5),
+        ref=combinations),
+    row("unravel_index", s(i(6, high=24), (2, 3, 4)), s(i(2, 2, high=5), 5),
+        ref=lambda index, shape: np.unravel_index(index, shape), grad=False),
 ]  # fmt: skip

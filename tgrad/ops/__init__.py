@@ -4,11 +4,14 @@ from tgrad.ops.activation import *
 from tgrad.ops.arrange import *
 from tgrad.ops.batch_norm import *
 from tgrad.ops.bounds import *
+from tgrad.ops.calculus import *
 from tgrad.ops.comparison import *
 from tgrad.ops.complex import *
 from tgrad.ops.conv import *
 from tgrad.ops.copy import *
 from tgrad.ops.creation import *
+from tgrad.ops.decomposition import *
+from tgrad.ops.distance import *
 from tgrad.ops.dropout import *
 from tgrad.ops.einsum import *
 from tgrad.ops.elementwise_loss import *
@@ -20,6 +23,7 @@ from tgrad.ops.loss import *
 from tgrad.ops.mask import *
 from tgrad.ops.maths import *
 from tgrad.ops.matmul import *
+from tgrad.ops.matrix_function import *
 from tgrad.ops.matrix_norm import *
 from tgrad.ops.norm import *
 from tgrad.ops.norms import *
@@ -29,10 +33,12 @@ from tgrad.ops.pool import *
 from tgrad.ops.power import *
 from tgrad.ops.products import *
 from tgrad.ops.put import *
+from tgrad.ops.quantile import *
 from tgrad.ops.random import *
 from tgrad.ops.reduction import *
 from tgrad.ops.scan import *
 from tgrad.ops.scatter import *
+from tgrad.ops.search import *
 from tgrad.ops.shape import *
 from tgrad.ops.softmax import *
 from tgrad.ops.sort import *

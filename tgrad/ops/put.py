@@ -1,4 +1,5 @@
-"""Whole slices along one dim by an index vector, and single elements by flat or several indices."""
+"""Whole slices along one dim by an index vector, single elements by flat or several indices, and
+views written to in a copy."""
 
 from __future__ import annotations
 
@@ -262,3 +263,96 @@ def index_put_(
     x, places, start = _placed("index_put_", input, indices, values)
     write(x, places, values.to(input.device), start, accumulate)
     return input
+
+
+# ---- writing at flat indices ---------------------------------------------------------------------
+
+
+def _put_arguments(name: str, input: Tensor, index: Tensor, source: Tensor) -> None:
+    if index.dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"{name}(): Expected a long tensor for index, but got {index.dtype.name}"
+        )
+    if input.dtype is not source.dtype:
+        raise RuntimeError(
+            f"{name}(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{input.dtype.name} and source.dtype = {source.dtype.name}"
+        )
+    if index.numel() != source.numel():
+        raise IndexError(
+            f"{name}(): Expected source and index to have the same number of elements, but got "
+            f"{source.numel()} and {index.numel()}"
+        )
+    check_bounds(index, 0, input.numel(), IndexError, negative=True)
+
+
+@composite(spaces=("tgrad", "Tensor"))
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """The input with ``source`` at the flat ``index``, or added there.
+
+    Raises: RuntimeError for unequal dtypes, IndexError for unequal counts or out of range.
+    """
+    _put_arguments("put", input, index, source)
+    y = _index_put(reshape(input, -1), [index.reshape(-1)], source.reshape(-1), 0, accumulate)
+    return _view(y, input.shape)
+
+
+@composite(spaces=("Tensor",))
+def put_(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """In-place form of :func:`put`."""
+    check_inplace("put_", input)
+    return input.copy_(put(input.clone(), index, source, accumulate))
+
+
+# ---- views written to in a copy ------------------------------------------------------------------
+
+
+def _written(name: str, y: Tensor, part: Tensor, src: Tensor) -> Tensor:
+    """``y`` after ``part``, a view of it, was overwritten by ``src``."""
+    if part.shape != src.shape:
+        raise RuntimeError(
+            f"{name}(): expected src to have a size equal to the slice of self. src size = "
+            f"{list(src.shape)}, slice size = {list(part.shape)}"
+        )
+    part.copy_(src)
+    return y
+
+
+@composite
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """The input with ``src`` in the place of ``input.select(dim, index)``.
+
+    Raises: RuntimeError unless ``src`` has that view's shape, IndexError out of range.
+    """
+    y = input.clone()
+    return _written("select_scatter", y, y.select(dim, index), src)
+
+
+@composite
+def slice_scatter(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """The input with ``src`` in the place of the slice ``start:end:step`` of ``dim``.
+
+    Raises: RuntimeError unless ``src`` has the slice's shape, IndexError for ``dim``.
+    """
+    d = normalize_dim("slice_scatter", dim, input.ndim)
+    y = input.clone()
+    return _written("slice_scatter", y, y[(slice(None),) * d + (slice(start, end, step),)], src)
+
+
+@composite
+def diagonal_scatter(
+    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """The input with ``src`` in the place of ``input.diagonal(offset, dim1, dim2)``.
+
+    Raises: RuntimeError unless ``src`` has that view's shape.
+    """
+    y = input.clone()
+    return _written("diagonal_scatter", y, y.diagonal(offset, dim1, dim2), src)

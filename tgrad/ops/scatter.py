@@ -408,3 +408,57 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     y = filled(tensor, 0, (*tensor.shape, num_classes))
     index = _slice(tensor, (*(ALL,) * tensor.ndim, None, ...))
     return run_inplace(OPS["_scatter_fill"], (y, tensor.ndim, index, 1))
+
+
+@composite
+def index_reduce(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """Combine each slice of ``source`` with the slice of ``dim`` that the index vector names.
+
+    ``reduce``: "prod", "mean", "amax" or "amin". Without ``include_self`` slices that are named do
+    not count themselves. Raises: RuntimeError for another name, unequal dtypes or sizes, IndexError
+    for an index out of range.
+    """
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin, got {reduce}"
+        )
+    if input.dtype is not source.dtype:
+        raise RuntimeError(
+            f"index_reduce(): self and source expected to have the same dtype, but got (self) "
+            f"{input.dtype.name} and (source) {source.dtype.name}"
+        )
+    _check_index("index_reduce", index)
+    d = normalize_dim("index_reduce", dim, input.ndim)
+    if index.ndim > 1 or source.ndim != input.ndim or index.numel() != source.shape[d]:
+        raise IndexError(
+            f"index_reduce(): expected a vector of source.size(dim) indices, got "
+            f"{list(index.shape)} for {list(source.shape)}"
+        )
+    check_bounds(index, 0, input.shape[d], IndexError)
+    places = index.long().reshape(*(-1 if k == d else 1 for k in range(input.ndim)))
+    return scatter_reduce(
+        input, d, _expand(places, source.shape), source, reduce, include_self=include_self
+    )
+
+
+@composite(spaces=("Tensor",))
+def index_reduce_(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """In-place form of :func:`index_reduce`."""
+    old = input.clone()  # backward reads the values from before
+    return input.copy_(index_reduce(old, dim, index, source, reduce, include_self=include_self))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
@@ -282,3 +285,54 @@ def meshgrid(*tensors: Tensor, indexing: str | None = None) -> tuple[Tensor, ...
     if swapped:
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
+
+
+@composite(spaces=("tgrad",))
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """Every combination of one element of each vector, in rows; of one vector itself.
+
+    Shape: (N), (M), ... -> (N M ..., number of vectors). Raises: RuntimeError for other ranks.
+    """
+    for x in tensors:
+        if x.ndim != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(x.shape)}")
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([g.reshape(-1) for g in meshgrid(*tensors, indexing="ij")], 1)
+
+
+@composite
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """The ways to take ``r`` elements of a vector in order, in rows; in itertools' order.
+
+    Raises: RuntimeError for another rank or a negative r.
+    """
+    if input.ndim != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if r == 0:
+        return input.new_empty((0,))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
+    index = input.new_tensor(rows, dtype=dtypes.int64)
+    return input[index.reshape(-1)].reshape(-1, r)
+
+
+@composite(spaces=("tgrad",))
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """Flat row-major indices as one index per dim of ``shape``.
+
+    Shape: each of the indices'. Raises: TypeError for a tensor that is not integer, ValueError for
+    a negative size or an index out of range.
+    """
+    if indices.dtype.category is not dtypes.int64.category:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    found, rest = [], indices
+    for n in reversed(sizes):
+        found.append(rest % n)
+        rest = rest // n
+    return tuple(reversed(found))

@@ -1,0 +1,74 @@
+"""Rows of factorisations on LAPACK, which CUDA tensors reach through the host."""
+
+import numpy as np
+
+from tests.rows.linalg import SINGLE, positive, rank_one, well
+from tests.table import row, s, t
+
+
+def tall(*shape):
+    return well(*shape)
+
+
+def symmetric(a, UPLO="L"):
+    return np.linalg.eigh(a, UPLO)
+
+
+def pinv(a, rcond=None, hermitian=False, atol=None, rtol=None):
+    return np.linalg.pinv(a, rcond or 1e-15, hermitian)
+
+
+def lstsq(a, b, rcond=None, driver=None):
+    x = np.linalg.pinv(a) @ (b[..., None] if b.ndim < a.ndim else b)
+    return x[..., 0] if b.ndim < a.ndim else x
+
+
+# torch=None: each library chooses the signs of its vectors. tests/test_decomposition.py compares
+# what does not depend on them.
+ROWS = [
+    row(
+        "linalg.qr", s(tall(4, 3)), s(well(3, 3)), s(well(2, 2, 4)), s(well(3, 3), "complete"),
+        s(tall(2, 3, 2)),
+        ref=lambda a, mode="reduced": tuple(np.linalg.qr(a, mode)),
+        dtypes=SINGLE, fallback=True, covers=["linalg_qr"],
+    ),
+    row("qr", s(tall(4, 2)), ref=lambda a: tuple(np.linalg.qr(a)), dtypes=SINGLE, fallback=True),
+    # One triangle is read: the symmetric gradient is tested in tests/test_decomposition.py.
+    row(
+        "linalg.eigh", s(positive(3, 3)), s(positive(2, 2, 2), UPLO="U"), s(t(0, 0)),
+        ref=symmetric, grad=False, dtypes=SINGLE, fallback=True, torch=None,
+    ),
+    row(
+        "linalg.eigvalsh", s(positive(4, 4)), s(positive(2, 3, 3), UPLO="U"),
+        ref=lambda a, UPLO="L": np.linalg.eigvalsh(a, UPLO),
+        grad=False, dtypes=SINGLE, fallback=True,
+    ),
+    row(
+        "linalg.svd", s(well(3, 3)), s(tall(4, 2), full_matrices=False), s(t(2, 2, 3), False),
+        ref=lambda a, full_matrices=True: tuple(np.linalg.svd(a, full_matrices)),
+        dtypes=SINGLE, fallback=True, covers=["linalg_svd"], torch=None,
+    ),
+    row(
+        "svd", s(tall(4, 2)),
+        ref=lambda a: (lambda u, w, vh: (u, w, vh.T))(*np.linalg.svd(a, False)),
+        dtypes=SINGLE, fallback=True, torch=None,
+    ),
+    row(
+        "linalg.pinv", s(tall(4, 3)), s(well(2, 4)), s(well(2, 3, 3)), s(t(0, 3)),
+        ref=pinv, dtypes=SINGLE, fallback=True, gradgrad=False,
+    ),
+    row("pinverse", s(tall(3, 2)), ref=pinv, dtypes=SINGLE, fallback=True, gradgrad=False),
+    row(
+        "linalg.matrix_rank", s(rank_one()), s(well(2, 3, 4)), s(t(3, 0)),
+        ref=np.linalg.matrix_rank, grad=False, dtypes=(), fallback=True,
+    ),
+    row(
+        "linalg.inv_ex", s(well(3, 3)), ref=lambda a: (np.linalg.inv(a), np.int32(0)),
+        dtypes=SINGLE, fallback=True,
+    ),
+    row(
+        "linalg.cholesky_ex", s(positive(3, 3)),
+        ref=lambda a: (np.linalg.cholesky(a), np.int32(0)),
+        grad=False, dtypes=SINGLE, fallback=True,
+    ),
+]  # fmt: skip
