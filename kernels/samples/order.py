@@ -23,6 +23,11 @@ unique("unique", t(1 << 20), True, True, True, narrow=NETWORK, backward=False)
 unique("unique", t(65536, 4), dim=0, narrow=NETWORK, backward=False, dtypes=FLOAT)
 unique("unique_consecutive", t(1 << 20), True, True, narrow=NETWORK, backward=False)
 
+search = Table("search", (*FLOAT, "int32", "int64"))
+search("searchsorted", t(4096), t(8192, 1024), backward=False, narrow="probes single elements")
+search("searchsorted", t(8192, 512), t(8192, 64), right=True, backward=False,
+       narrow="probes single elements")  # fmt: skip
+
 scan = Table("scan", FLOAT)
 for name in ("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"):
     kinds = NUMBER if name in ("cumsum", "cummax") else FLOAT
@@ -43,4 +48,4 @@ random("randperm", 1 << 20, dtype=DTYPE, device=DEVICE, dtypes=("int32", "int64"
 for replacement in (False, True):
     random("multinomial", t(64, 32000), 64, replacement, narrow=DRAWN, backward=False)
 
-TABLES = [sort, unique, scan, random]
+TABLES = [sort, unique, search, scan, random]
