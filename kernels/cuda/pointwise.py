@@ -169,9 +169,11 @@ def reach(sizes: list[int], steps: Steps) -> int:
 def run_flat(call: Call, sizes: list[int], steps: Steps, access: str) -> None:
     n, block = call.y.size, call.elements
     strided = [s for st, kind in zip(steps, access, strict=True) if kind == "x" for s in st]
+    even = n % 16 == 0 and "f" in access
     cuda.launch(
-        pointwise_source.flat(call.pattern, access, len(sizes) if strided else 0),
-        (triton.cdiv(n, block),), call.y, *call.operands, n, *(sizes if strided else []), *strided,
+        pointwise_source.flat(call.pattern, access, len(sizes) if strided else 0, even),
+        (triton.cdiv(n, block),), call.y, *call.operands, n // 16 if even else n,
+        *(sizes if strided else []), *strided,
         **call.constants, WIDE=is_wide(n + block, reach(sizes, steps) if strided else 0),
         BLOCK=block,
     )  # fmt: skip

@@ -29,16 +29,24 @@ def walked(pattern: str) -> list[str]:
     return ["y", *(f"x{i}" for i, kind in enumerate(pattern) if kind in "ac")]
 
 
-def values(pattern: str, loads: dict[str, str], shape: str) -> list[str]:
-    """Lines that load the operands as blocks v0, v1, ... of ``shape``, and compute y."""
+def constant(pattern: str, shape: str) -> list[str]:
+    """Lines that make blocks of ``shape`` of the operands that are the same everywhere."""
     lines = []
     for i, kind in enumerate(pattern):
-        cast = ".to(T)" if kind in "ao" else ""
         if kind == "s":
             lines.append(f"v{i} = tl.full({shape}, x{i}, T)")
         elif kind in "op":
+            cast = ".to(T)" if kind == "o" else ""
             lines.append(f"v{i} = tl.broadcast_to(tl.load(x{i}_ptr){cast}, {shape})")
-        else:
+    return lines
+
+
+def varying(pattern: str, loads: dict[str, str], shape: str) -> list[str]:
+    """Lines that load the other operands as blocks of ``shape``, and compute y of all."""
+    lines = []
+    for i, kind in enumerate(pattern):
+        if kind in "ac":
+            cast = ".to(T)" if kind == "a" else ""
             lines.append(f"v{i} = tl.broadcast_to({loads[f'x{i}']}{cast}, {shape})")
     names = ", ".join(f"v{i}" for i in range(len(pattern)))
     lines.append(f"y = to(F({names}), y_ptr.dtype.element_ty)")
@@ -50,12 +58,13 @@ def indented(lines: list[str]) -> list[str]:
 
 
 @functools.cache
-def flat(pattern: str, access: str, rank: int) -> Any:
-    """A program computes BLOCK consecutive positions; those of a full block without masks.
+def flat(pattern: str, access: str, rank: int, even: bool) -> Any:
+    """A program computes BLOCK consecutive positions.
 
     ``access`` has a letter for output and each walked operand: "f" lies in memory as positions do,
-    "x" is found by steps along ``rank`` axes. What is "f" is accessed 16 bytes wide, whatever
-    the size and the other operands.
+    "x" is found by steps along ``rank`` axes. What is "f" is accessed 16 bytes wide whatever the
+    other operands: where the number of positions is ``even``, it comes in units of 16 and masks
+    are as wide as accesses; else those of a full block go without masks.
     """
     found = dict(zip(walked(pattern), access, strict=True))
     strided = [o for o, kind in found.items() if kind == "x"]
@@ -63,7 +72,10 @@ def flat(pattern: str, access: str, rank: int) -> Any:
         "start = tl.program_id(0)",
         "if WIDE:",
         "    start = start.to(tl.int64)",
+        "    n = n.to(tl.int64)",
+        *(["n = n * 16"] if even else []),
         "offs = start * BLOCK + tl.arange(0, BLOCK)",
+        *constant(pattern, "(BLOCK,)"),
     ]
     if strided:
         lines.append("rest = offs")
@@ -74,23 +86,26 @@ def flat(pattern: str, access: str, rank: int) -> Any:
     place = dict.fromkeys(found, "offs")
     for o in strided:
         place[o] = " + ".join(f"at_{k} * step_{o}_{k}" for k in range(rank))
-    branches = {"start * BLOCK + BLOCK <= n": "", "": ", mask=offs < n"}
-    if "f" not in access:
-        branches.popitem()
-        branches = {"": ", mask=offs < n"}
-    for condition, mask in branches.items():
-        loads = {o: f"tl.load({o}_ptr + {place[o]}{mask})" for o in place}
-        body = [*values(pattern, loads, "(BLOCK,)"), f"tl.store(y_ptr + {place['y']}, y{mask})"]
-        if len(branches) == 2:
-            lines.append(f"if {condition}:" if condition else "else:")
-            body = indented(body)
-        lines += body
+    full, masked = (run_at(pattern, place, mask) for mask in ("", ", mask=offs < n"))
+    if even or "f" not in access:
+        lines += masked
+    else:
+        lines += ["if start * BLOCK + BLOCK <= n:", *indented(full), "else:", *indented(masked)]
     sizes = [f"size_{k}" for k in range(rank)] if strided else []
     steps = [f"step_{o}_{k}" for o in strided for k in range(rank)]
     return jit(
         [*heads(pattern), "n", *sizes, *steps], ["F", "T", "WIDE", "BLOCK"], lines,
-        f"<pointwise {pattern} {access} {rank}>",
+        f"<pointwise {pattern} {access} {rank}{' even' * even}>",
     )  # fmt: skip
+
+
+def run_at(pattern: str, place: dict[str, str], mask: str) -> list[str]:
+    """Lines that load, compute and store positions under a mask."""
+    loads = {o: f"tl.load({o}_ptr + {at}{mask})" for o, at in place.items()}
+    return [
+        *varying(pattern, loads, "(BLOCK,)"),
+        f"tl.store(y_ptr + {place['y']}, y{mask})",
+    ]
 
 
 @functools.cache
@@ -148,7 +163,8 @@ def tiled(pattern: str, access: tuple[str, ...], outer: int, transposed: bool) -
         steps += [*far, *[f"step_{o}_m"] * (transposed and m == "x"), *[f"step_{o}_n"] * (n == "x")]
         mask = " & ".join(["mask_m"] * (m != "0") + ["mask_n"] * (n != "0"))
         loads[o] = f"tl.load({' + '.join(parts)}{', mask=' + mask if mask else ''})"
-    lines += values(pattern, loads, "(BLOCK_M, BLOCK_N)")
+    shape = "(BLOCK_M, BLOCK_N)"
+    lines += [*constant(pattern, shape), *varying(pattern, loads, shape)]
     store = loads["y"].removeprefix("tl.load(").replace(", mask", ", y, mask")
     lines.append(f"tl.store({store}")
     sizes = ["size_n", "size_m", *(f"size_{k}" for k in range(outer))]
