@@ -277,3 +277,84 @@ def test_many_draws_of_a_generator_of_ones_own_are_captured():
         ys = [tgrad.rand(3, device="cuda", generator=own) for _ in range(150)]
     g.replay()
     assert [y.tolist() for y in ys] == expected
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: tgrad.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "Adam": lambda p: tgrad.optim.Adam(p, lr=0.05, amsgrad=True),
+    "AdamW": lambda p: tgrad.optim.AdamW(p, lr=0.05),
+    "NAdam": lambda p: tgrad.optim.NAdam(p, lr=0.05),
+    "ASGD": lambda p: tgrad.optim.ASGD(p, lr=0.05),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_captured_step_trains_as_eager_ones_do(name: str):
+    data = [tgrad.randn(6, 4) for _ in range(6)]
+
+    def training(captured: bool) -> tuple[list, list]:
+        tgrad.manual_seed(2)
+        w = tgrad.nn.Parameter(tgrad.randn(4, 3, device="cuda"))
+        b = tgrad.nn.Parameter(tgrad.zeros(3, device="cuda"))
+        optimizer = OPTIMIZERS[name]([w, b])
+        schedule = tgrad.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+        x = tgrad.zeros(6, 4, device="cuda")
+
+        def step() -> None:
+            optimizer.zero_grad()
+            ((tgrad.nn.functional.dropout(x, 0.3) @ w + b).tanh() - 0.5).square().sum().backward()
+            optimizer.step()
+
+        run, g = step, cuda.CUDAGraph()
+        for i, batch in enumerate(data):
+            x.copy_(batch)
+            run()
+            schedule.step()
+            if i == 1 and captured:
+                with cuda.graph(g):
+                    step()
+                run = g.replay
+        counts = [float(s["step"]) for s in optimizer.state.values() if "step" in s]
+        return [w.tolist(), b.tolist()], counts
+
+    assert training(True) == training(False)
+
+
+def test_a_first_step_cannot_be_captured():
+    w = tgrad.nn.Parameter(tgrad.ones(3, device="cuda"))
+    w.grad = tgrad.ones(3, device="cuda")
+    optimizer, g = tgrad.optim.Adam([w]), cuda.CUDAGraph()
+    with pytest.raises(RuntimeError, match="Step once before the capture"), cuda.graph(g):
+        optimizer.step()
+    assert not optimizer.state
+    optimizer.step()
+    assert optimizer.state[w]["step"].item() == 1.0
+
+
+def test_optimisers_that_a_replay_would_not_follow_are_refused():
+    w = tgrad.nn.Parameter(tgrad.ones(3, 3, device="cuda"))
+    w.grad = tgrad.ones(3, 3, device="cuda")
+    for optimizer in (tgrad.optim.Adafactor([w]), tgrad.optim.SGD([w], differentiable=True)):
+        with pytest.raises(RuntimeError, match=r"step\(\)"), cuda.graph(cuda.CUDAGraph()):
+            optimizer.step()
+
+
+def test_a_step_that_changed_since_the_capture_says_so():
+    w = tgrad.nn.Parameter(tgrad.ones(3, device="cuda"))
+    w.grad = tgrad.ones(3, device="cuda")
+    optimizer, g = tgrad.optim.Adam([w]), cuda.CUDAGraph()
+    optimizer.step()
+    with cuda.graph(g):
+        optimizer.step()
+    w.grad = None  # the graph keeps the one that it reads
+    g.replay()
+    assert optimizer.state[w]["step"].item() == 2.0 and w.grad is None
+    optimizer.load_state_dict(optimizer.state_dict())
+    g.replay()
+    optimizer.state[w]["exp_avg"] = tgrad.zeros(3, device="cuda")
+    with pytest.raises(RuntimeError, match=r"Adam\.step\(\): the captured step updates other"):
+        g.replay()
+    assert optimizer.state[w]["step"].item() == 3.0  # as before

@@ -18,7 +18,7 @@ import triton.language as tl
 from tgrad.dtypes import from_numpy_dtype
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.pointwise import TL
-from tgrad.runtime import cuda
+from tgrad.runtime import cuda, rehearsal, stream
 from tgrad.runtime.array import CudaArray
 
 KEPT = 16  # tables; one per group of parameters that step together
@@ -69,32 +69,53 @@ _tables: OrderedDict[tuple, Tables] = OrderedDict()
 
 
 def tables(lists: list[list[CudaArray]], block: int) -> Tables:
-    """The tables of these tensors, made where they are new."""
+    """The tables of these tensors, made where they are new.
+
+    A CUDA graph that is being captured keeps those that it uses, and writes new ones at each
+    replay: nobody else may find them filled.
+    """
     roles = [role for role in lists if role]
     key = (block, *[a.ptr for role in roles for a in role], *[a.size for a in roles[0]])
-    found = _tables.get(key)
+    found, capture = _tables.get(key), stream.capture()
     if found is None:
         addresses = np.array([[a.ptr for a in role] for role in roles], np.int64).T
         found = Tables(np.ascontiguousarray(addresses), [a.size for a in roles[0]], block)
-        _tables[key] = found
-        if len(_tables) > KEPT:
-            _tables.popitem(last=False)
+        if capture is None:
+            _tables[key] = found
+            if len(_tables) > KEPT:
+                _tables.popitem(last=False)
     else:
         _tables.move_to_end(key)
+    if capture is not None:
+        for a in [*found.arrays, *[a for role in roles for a in role]]:
+            capture.hold(a.owner)
     return found
+
+
+@triton.jit
+def number(n):
+    """A number given as such, or where it lies in device memory."""
+    if isinstance(n, tl.tensor):  # noqa: SIM102 - Triton knows at compile time; `and` it traces
+        if n.dtype.is_ptr():
+            n = tl.load(n)
+    return n
 
 
 def launch(function, lists: list[list[CudaArray]], numbers: list[float], **constants) -> None:
     """``function`` over every tensor of the roles in ``lists``."""
     dtype = from_numpy_dtype(lists[0][0].dtype)
     wide = dtype.name == "float64"
+    key = function, tuple(tuple(a.ptr for a in role) for role in lists)
+    given = rehearsal.numbers(key, numbers, np.dtype(np.float64 if wide else np.float32))
+    if given is None:
+        return
     block = 8192 if cuda.is_emulated() else 1024
     found = tables(lists, block)
     cuda.launch(
         function,
         (found.programs,),
         *found.arrays,
-        *[np.float64(x) if wide else float(x) for x in numbers],
+        *[x if isinstance(x, CudaArray) else np.float64(x) if wide else float(x) for x in given],
         ROLES=sum(bool(role) for role in lists),
         T=TL[dtype.name],
         ACC=tl.float64 if wide else tl.float32,

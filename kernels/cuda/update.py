@@ -48,7 +48,7 @@ def body(variant: Variant, full: bool) -> list[str]:
         lines.append(f"at{k} = element(table_ptr, i, offs, {k}, ROLES, T, ALIGNED)")
         lines.append(f"v{k} = fetch(at{k}, offs, n, ACC, {full})")
     for k in range(variant.numbers):  # two bare numbers have no dtype of their own
-        lines.append(f"v{variant.roles + k} = tl.full((BLOCK,), n{k}, ACC)")
+        lines.append(f"v{variant.roles + k} = tl.full((BLOCK,), number(n{k}), ACC)")
     for v, step in enumerate(program.steps, program.n):
         args = [names[a.index] if isinstance(a, Symbol) else repr(a) for a in step.args]
         lines.append(f"v{v} = {step.name}({', '.join(args)})")
@@ -64,7 +64,8 @@ def compiled(variant: Variant) -> Any:
     filename = f"<update {variant.name} {zlib.crc32(text.encode()):08x}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     scope: dict[str, Any] = {"tl": tl, "element": optim.element, "fetch": optim.fetch,
-                             "put": optim.put, "__name__": __name__}  # fmt: skip
+                             "put": optim.put, "number": optim.number,
+                             "__name__": __name__}  # fmt: skip
     scope |= {step.name: getattr(maths, step.name) for step in variant.program.steps}
     exec(compile(text, filename, "exec"), scope)
     return triton.jit(scope[variant.name.strip("_") + "_kernel"])

@@ -16,6 +16,8 @@ from tgrad.autograd import enable_grad, set_grad_enabled
 from tgrad.autograd.graph import RemovableHandle
 from tgrad.creation import tensor, zeros
 from tgrad.dtypes import float32, float64, get_default_dtype
+from tgrad.optim.captured import capture_step
+from tgrad.runtime import stream
 from tgrad.tensor import Tensor
 
 Group = dict[str, Any]
@@ -102,6 +104,10 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        capture = stream.capture()
+        if capture is not None:
+            capture_step(self, capture)
+            return loss
         with set_grad_enabled(self.defaults.get("differentiable", False)):
             for group in self.param_groups:
                 self._update(group)

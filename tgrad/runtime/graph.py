@@ -4,7 +4,7 @@ While a thread records, what it gives to the captured stream does not run. Its a
 an arena, whose addresses stay the graph's until :meth:`CUDAGraph.reset`. Numbers that must differ
 from replay to replay (the counters of random bits, the step count of an optimiser) cannot be
 arguments of the recorded launches: they lie in device memory, which :meth:`CUDAGraph.replay` writes
-first (see :class:`Values`).
+first (see :class:`Draws` and ``runtime/rehearsal.py``).
 
 Python's garbage collection is off while capturing: a cycle that it frees may hold a graph or a
 module, and destroying either would break the capture off.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 from tgrad.runtime import cuda, stream
 from tgrad.runtime.current import DEFAULT_STREAM, here
 from tgrad.runtime.pool import Pool, Source
+from tgrad.runtime.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from tgrad.runtime.array import CudaArray
@@ -36,18 +36,6 @@ CHUNK = 64  # random draws whose counters share a block of 512 bytes
 WORD = (1 << 64) - 1
 _handles = itertools.count(1)
 _arenas: dict[PoolHandle, dict[int, Source]] = {}  # by GPU
-
-
-class Values:
-    """A device array that is written before each replay with what ``compute()`` returns then."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, compute: Callable[[], Any]):
-        self.array = cuda.active().empty(shape, dtype)
-        self.compute = compute
-
-    def write(self) -> None:
-        values = np.asarray(self.compute(), self.array.dtype).reshape(self.array.shape)
-        cuda.active().copy_from_host(self.array, values)
 
 
 class Draws:
@@ -84,7 +72,7 @@ class Capture:
 
     def __init__(self, stream: stream.Stream, arenas: dict[int, Source]):
         self.stream, self.arenas = stream, arenas
-        self.inputs: list[Values | Draws] = []
+        self.inputs: list[Draws | Rehearsal] = []
         self.held: list[object] = []
 
     def arena(self, index: int) -> Source:
@@ -113,14 +101,6 @@ class Capture:
         self.inputs.append(made)
         return made.reserve(blocks)
 
-    def numbers(
-        self, count: int, dtype: np.dtype, compute: Callable[[], Sequence[float]]
-    ) -> CudaArray:
-        """``count`` numbers in device memory, which ``compute()`` gives anew for each replay."""
-        made = Values((count,), dtype, compute)
-        self.inputs.append(made)
-        return made.array
-
 
 def graph_pool_handle() -> PoolHandle:
     """A name for memory that several graphs share, given to each as ``pool=``.
@@ -148,7 +128,7 @@ class CUDAGraph:
         self._index = 0
         self._handle: PoolHandle | None = None
         self._arenas: dict[int, Source] = {}
-        self._inputs: list[Values | Draws] = []
+        self._inputs: list[Draws | Rehearsal] = []
         self._held: list[object] = []
         self._last: stream.Stream | None = None
 
