@@ -193,12 +193,13 @@ def minimum(x, y):
 
 @triton.jit
 def fmax(x, y):
-    return tl.maximum(x, y)
+    """Of a number and NaN the number; spelled out, since Triton 3.6's interpreter takes the NaN."""
+    return tl.where(x == x, tl.where(y == y, tl.maximum(x, y), x), y)
 
 
 @triton.jit
 def fmin(x, y):
-    return tl.minimum(x, y)
+    return tl.where(x == x, tl.where(y == y, tl.minimum(x, y), x), y)
 
 
 @triton.jit

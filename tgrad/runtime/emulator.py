@@ -137,7 +137,12 @@ class Emulator:
         del options
         if 0 in grid:
             return
-        pointers = [_Pointer(a) if isinstance(a, CudaArray) else a for a in args]
+        pointers = [
+            _Pointer(a) if isinstance(a, CudaArray)
+            else int(a) if isinstance(a, bool)  # which Triton 3.6 makes 32 bits wide and refuses
+            else a
+            for a in args
+        ]  # fmt: skip
 
         def run() -> None:
             with np.errstate(all="ignore"):  # masked-off lanes compute on zeros
