@@ -466,3 +466,17 @@ def test_a_worker_that_takes_too_long_is_reported(kind: dict, tmp_path: Path):
         next(it)
     gate.touch()
     assert next(it).item() == 1  # nothing is lost
+
+
+def test_a_stream_that_one_worker_ends_is_finished_by_the_other():
+    """The tasks of the worker that has ended go to the other, no more than it has room for."""
+
+    class Uneven(IterableDataset):
+        def __iter__(self):
+            info = get_worker_info()
+            assert info is not None
+            return iter([-1] if info.id == 0 else range(50))
+
+    for options in ({}, {"in_order": False}, {"prefetch_factor": 1}, THREAD):
+        loader = DataLoader(Uneven(), 1, num_workers=2, **options)  # pyright: ignore[reportArgumentType]
+        assert sorted(b.item() for b in loader) == [-1, *range(50)]

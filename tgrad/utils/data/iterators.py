@@ -129,13 +129,13 @@ class PoolIterator(LoaderIterator):
                     loader.drop_last, loader.worker_init_fn, loader.num_workers)  # fmt: skip
         self._in_order, self._timeout = loader.in_order, loader.timeout
         self._persistent = loader.persistent_workers
-        prefetch = max(loader.prefetch_factor or 1, 1)
-        self._limit = prefetch * loader.num_workers
+        self._prefetch = max(loader.prefetch_factor or 1, 1)
+        self._limit = self._prefetch * loader.num_workers
         if loader.workers == "thread":
             pool = ThreadPool(work, self._base_seed, loader.in_order)
         else:
             context = loader.multiprocessing_context
-            per_worker = prefetch if loader.in_order else self._limit
+            per_worker = self._prefetch if loader.in_order else self._limit
             pool = ProcessPool(work, self._base_seed, per_worker, context)
         self._pool = pool
         self._close = weakref.finalize(self, pool.close)
@@ -143,7 +143,7 @@ class PoolIterator(LoaderIterator):
 
     def _begin(self) -> None:
         n = self._num_workers
-        self._active = [True] * n
+        self._active, self._alive = [True] * n, n
         self._counts = [0] * n
         self._turn = itertools.cycle(range(n))
         self._sent = 0
@@ -165,22 +165,22 @@ class PoolIterator(LoaderIterator):
 
     def _submit(self) -> None:
         """Send one more task, if there is one and a worker for it."""
-        n, alive = self._num_workers, sum(self._active)
-        if not alive:
+        if not self._alive:
             return
         try:
             places = next(self._places)
         except StopIteration:
             return
-        for worker in itertools.islice(self._turn, n):
-            if self._active[worker] and (
-                self._in_order or self._counts[worker] < self._limit // alive
-            ):
-                self._owners[self._sent] = worker
-                self._counts[worker] += 1
-                self._pool.submit(worker, self._sent, places)
-                self._sent += 1
-                return
+        room = self._prefetch if self._in_order else self._limit // self._alive
+        for worker in itertools.islice(self._turn, self._num_workers):
+            if self._active[worker] and self._counts[worker] < room:
+                break
+        else:  # of a stream, whose places are all alike: none is lost
+            return
+        number, self._sent = self._sent, self._sent + 1
+        self._owners[number] = worker
+        self._counts[worker] += 1
+        self._pool.submit(worker, number, places)
 
     def _next_owner(self) -> int | None:
         """The worker whose result comes next; None for anyone's."""
@@ -201,6 +201,7 @@ class PoolIterator(LoaderIterator):
             if kind == END:
                 # The tasks it still has come back as ended too. What the others lack in tasks now
                 # is made up one by one, as each of those comes back.
+                self._alive -= self._active[worker]
                 self._active[worker] = False
             self._submit()
             if kind == FAILURE:

@@ -22,6 +22,7 @@ import numpy as np
 from tgrad import random as tgrad_random
 from tgrad.runtime import random, threads
 from tgrad.utils.data.fetch import WORD
+from tgrad.utils.data.pipes import Inbox, send
 from tgrad.utils.data.shared import ALIGN, RESTING, Opener, Slot
 from tgrad.utils.data.worker import (
     BATCH,
@@ -62,7 +63,7 @@ class ProcessPool:
         self.inline = max(64, min(4096, 32768 // prefetch))  # a pipe holds 64 kB
         self.processes: list[Any] = []
         self.tasks: list[Any] = []
-        self.results: list[Any] = []
+        self.results: list[Inbox] = []
         self.slots: list[list[Slot]] = []
         self.openers = [Opener() for _ in range(work.num_workers)]
         self.free = [-1] * work.num_workers  # a slot known to be free, for the next task
@@ -82,9 +83,9 @@ class ProcessPool:
         theirs, ours = self.context.Pipe(duplex=False)
         self.tasks.append(ours)
         back, forth = self.context.Pipe(duplex=False)
-        self.results.append(back)
+        self.results.append(Inbox(back))
         forked = self.context.get_start_method() == "fork"
-        inherited = [*self.tasks, *self.results] if forked else []
+        inherited = [*self.tasks, *(inbox.end for inbox in self.results)] if forked else []
         process = self.context.Process(
             target=run_process,
             name=f"tgrad data worker {worker}",
@@ -110,12 +111,13 @@ class ProcessPool:
         self.processes.append(process)
         theirs.close()
         forth.close()
+        self.results[worker].stop_blocking()
 
     def submit(self, worker: int, number: int, places: Any) -> None:
         """Give a worker its next task."""
         slots, index = self.slots[worker], self.free[worker]
         if index < 0:
-            index = _free(slots, -1)  # receive() leaves one
+            index = _free(slots, len(slots))  # receive() leaves one
         slot, self.free[worker] = slots[index], -1
         data, extra, used = pickle.dumps(places, pickle.HIGHEST_PROTOCOL), 0, 0
         if len(data) > self.inline:
@@ -127,30 +129,22 @@ class ProcessPool:
 
     def _send(self, worker: int, message: bytes) -> None:
         try:
-            self.tasks[worker].send_bytes(message)
+            send(self.tasks[worker], message)
         except (BrokenPipeError, ConnectionResetError):
             self._raise_death([worker])
 
     def is_ready(self, worker: int | None) -> bool:
         """Whether :meth:`receive` would not wait."""
         waiter = self.anyone if worker is None else self.waiters[worker]
-        return bool(waiter.wait(0)[0])
+        return not self.closed and bool(waiter.wait(0)[0])
 
     def receive(self, worker: int | None, timeout: float) -> Result:
         """The next result of a worker, or of any. Raises RuntimeError for a dead worker."""
         if self.closed:
             raise RuntimeError("DataLoader: the workers of this pass have ended")
-        waiter = self.anyone if worker is None else self.waiters[worker]
-        ready, dead = waiter.wait(timeout or None)
-        if dead:
-            self._raise_death(dead)
-        if not ready:
-            raise RuntimeError(f"DataLoader timed out after {timeout} seconds")
-        worker = ready[0] if worker is None else worker
-        try:
-            message = self.results[worker].recv_bytes()
-        except (EOFError, ConnectionResetError):
-            self._raise_death([worker])
+        message = None if worker is None else self._take(worker)
+        if worker is None or message is None:
+            worker, message = self._wait(worker, timeout)
         kind, index, number, extra, used = HEAD.unpack_from(message)
         if kind == READY:
             return worker, kind, 0, None
@@ -162,6 +156,27 @@ class ProcessPool:
         spare = self.free[worker] = _free(slots, index)
         batch = self.openers[worker].unpack(message[HEAD.size :], extra, used, slot, spare >= 0)
         return worker, kind, number, batch
+
+    def _wait(self, worker: int | None, timeout: float) -> tuple[int, bytes]:
+        """The worker that has a message, and that."""
+        waiter = self.anyone if worker is None else self.waiters[worker]
+        deadline = time.monotonic() + timeout
+        while True:
+            ready, dead = waiter.wait(max(0.0, deadline - time.monotonic()) if timeout else None)
+            if dead:
+                self._raise_death(dead)
+            if not ready:
+                raise RuntimeError(f"DataLoader timed out after {timeout} seconds")
+            found = ready[0] if worker is None else worker
+            message = self._take(found)
+            if message is not None:
+                return found, message
+
+    def _take(self, worker: int) -> bytes | None:
+        try:
+            return self.results[worker].take()
+        except (EOFError, ConnectionResetError):
+            self._raise_death([worker])
 
     def reset(self, base_seed: int) -> None:
         """Another pass with the same workers; what is left of the last one is thrown away."""
@@ -201,7 +216,7 @@ class ProcessPool:
         for end in self.tasks:
             # A worker ends at this word, or, where the loader is killed, when it cannot read on.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                end.send_bytes(HEAD.pack(STOP, 0, 0, 0, 0))
+                send(end, HEAD.pack(STOP, 0, 0, 0, 0))
             end.close()
         try:
             deadline = time.monotonic() + grace
@@ -217,26 +232,32 @@ class ProcessPool:
                     process.kill()
                     process.join()
                 process.close()
-            for end in self.results:
-                end.close()
+            for inbox in self.results:
+                inbox.close()
             for slot in [s for slots in self.slots for s in slots]:
                 slot.close()
 
 
 def _free(slots: list[Slot], but: int) -> int:
-    """A slot that nothing lies over, other than ``but``; -1 if there is none."""
-    for i, slot in enumerate(slots):
-        if i != but and not slot.in_flight:
+    """A slot that nothing lies over, other than ``but`` (their number: any); -1 if there is none.
+
+    Slots are used in turn: the tasks that follow ``but``'s have those after it, what the user
+    holds is just before it.
+    """
+    n = len(slots)
+    for step in range(1, n + (but == n)):
+        slot = slots[but - step]
+        if not slot.in_flight:
             pages = slot.memory
             if pages is None or sys.getrefcount(pages) <= RESTING:
-                return i
+                return (but - step) % n
     return -1
 
 
 class _Waiter:
     """Waits for results while watching over the workers' lives; ``poll`` is made once."""
 
-    def __init__(self, results: list[Any], processes: list[Any]):
+    def __init__(self, results: list[Inbox], processes: list[Any]):
         self.results, self.processes = results, processes
         self.poll = select.poll() if hasattr(select, "poll") else None
         if self.poll is not None:
@@ -247,16 +268,19 @@ class _Waiter:
 
     def wait(self, timeout: float | None) -> tuple[list[int], list[int]]:
         """(results that can be read, workers that are dead)."""
+        for i, inbox in enumerate(self.results):
+            if inbox.buffer and inbox.has_message():
+                return [i], []
         if self.poll is not None:
             found = self.poll.poll(None if timeout is None else timeout * 1000)
             if len(found) == 1 and found[0][0] in self.which:
                 return [self.which[found[0][0]]], []
             dead = [self.alive[fd] for fd, _ in found if fd in self.alive]
             return [self.which[fd] for fd, _ in found if fd in self.which], dead
-        ends = [*self.results, *(p.sentinel for p in self.processes)]
+        ends = [*(r.end for r in self.results), *(p.sentinel for p in self.processes)]
         ready = connection.wait(ends, timeout)
         dead = [i for i, p in enumerate(self.processes) if p.sentinel in ready]
-        return [i for i, r in enumerate(self.results) if r in ready], dead
+        return [i for i, r in enumerate(self.results) if r.end in ready], dead
 
 
 class ThreadPool:

@@ -79,6 +79,9 @@ class RandomSampler(Sampler[int]):
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __iter__(self) -> Iterator[int]:
+        return itertools.chain.from_iterable(self._draws())
+
+    def _draws(self) -> Iterator[list[int]]:
         n, left = len(self.data_source), self.num_samples
         generator = private_generator(self.generator)
         while left > 0:
@@ -86,7 +89,7 @@ class RandomSampler(Sampler[int]):
                 drawn = randint(n, (min(left, 4096),), generator=generator, device="cpu")
             else:
                 drawn = randperm(n, generator=generator, device="cpu")
-            yield from drawn.tolist()[:left]
+            yield drawn.tolist()[:left]
             left -= drawn.numel()
 
     def __len__(self) -> int:

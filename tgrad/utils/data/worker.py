@@ -20,6 +20,7 @@ from tgrad.device import CPU
 from tgrad.runtime import threads
 from tgrad.runtime.random import default_generator
 from tgrad.utils.data.fetch import WORD, Draws, Failure, fetcher
+from tgrad.utils.data.pipes import Inbox, send
 from tgrad.utils.data.shared import Slot, pack
 
 # A message in either direction: what, which slot, which batch, where in the slot its text is (0: it
@@ -156,8 +157,9 @@ def run_process(
         set_worker_info(WorkerInfo(worker, work.num_workers, seed, work.dataset))
         where = f"in DataLoader worker process {worker}"
         batches = Batches(work, worker, base_seed, where)
+        inbox = Inbox(tasks)
         with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-            while (message := tasks.recv_bytes())[0] != STOP:
+            while (message := inbox.receive())[0] != STOP:
                 _answer(batches, message, results, slots, inline, where)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the loader has it too, and says so
@@ -170,7 +172,7 @@ def _answer(
     kind, index, number, extra, used = HEAD.unpack_from(message)
     if kind == RESET:
         batches.restart(number & WORD)
-        results.send_bytes(HEAD.pack(READY, 0, 0, 0, 0))
+        send(results, HEAD.pack(READY, 0, 0, 0, 0))
         return
     slot = slots[index]
     text = slot.map(used)[extra:used] if extra else message[HEAD.size :]
@@ -187,4 +189,4 @@ def _answer(
         except Exception:  # a class that only this process has
             value.portable()
         data, extra, used = pack(value, slot, inline)
-    results.send_bytes(HEAD.pack(made, index, number, extra, used) + data)
+    send(results, HEAD.pack(made, index, number, extra, used) + data)
