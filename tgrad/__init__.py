@@ -42,7 +42,9 @@ from tgrad.tensor import (
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tgrad import cpu, cuda, linalg, nn, optim, serialization, special, testing, utils
+    from tgrad import amp, cpu, cuda, linalg, nn, optim, serialization, special, testing, utils
+    from tgrad.amp import GradScaler, autocast
+    from tgrad.amp.state import *
     from tgrad.serialization import load, save
     from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
     from tgrad.dtypes import int8, int16, int32, int64, uint8
@@ -55,8 +57,19 @@ if TYPE_CHECKING:
 globals().update({d.name: d for d in dtypes.ALL}, **dtypes.ALIASES)
 globals().update({e.name: e.function for e in OPS.values() if "tgrad" in e.spaces})
 
-LAZY = ("backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
+LAZY = ("amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
         "serialization", "special", "testing", "utils")  # fmt: skip
+LAZY_NAMES = {
+    "tgrad.serialization": ("load", "save"),
+    "tgrad.amp": ("GradScaler", "autocast"),
+    "tgrad.amp.state": (
+        "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
+        "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
+        "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",
+        "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+        "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype",
+    ),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -66,6 +79,7 @@ def __getattr__(name: str) -> object:
         except ModuleNotFoundError as e:
             if e.name != f"tgrad.{name}":
                 raise
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("tgrad.serialization"), name)
+    for module, names in LAZY_NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'tgrad' has no attribute '{name}'")

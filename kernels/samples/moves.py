@@ -107,6 +107,8 @@ for entry in OPS.values():
                 (model if full or not roles[i] else []) if i in roles else setting(entry, i, full)
                 for i in range(entry.arity)
             ], backward=False)  # fmt: skip
+one = t(dtype="float32")
+optim("_unscale", model, one, one, backward=False)
 odd = [t(1000, 333, layout="misaligned")]
 optim("_adam_step", odd, odd, odd, odd, [], 3.0, 1e-3, 0.9, 0.999, 1e-8, 0.01, True, False,
       backward=False, narrow="off 16 bytes")  # fmt: skip

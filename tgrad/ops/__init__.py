@@ -1,6 +1,7 @@
 """Every op's card. Importing this package fills the registry."""
 
 from tgrad.ops.activation import *
+from tgrad.ops.amp import *
 from tgrad.ops.arrange import *
 from tgrad.ops.batch_norm import *
 from tgrad.ops.bounds import *
