@@ -35,6 +35,7 @@ LAYERS = {
 # Imports inside functions that go up: (file, module) and why.
 UPWARD = {
     ("tgrad/autograd/functional.py", "tgrad.ops.shape"): "jacobians are stacked by an op",
+    ("tgrad/runtime/gpu.py", "tgrad.kernels.cuda.copy"): "arrays with gaps are packed by a kernel",
 }
 
 HEAVY = ("torch", "triton", "cuda", "scipy", "matplotlib", "tqdm", "PIL", "pytest", "hypothesis",

@@ -17,7 +17,7 @@ from tgrad.device import CPU, device
 from tgrad.dispatch import OPS, wrap
 from tgrad.dtypes import dtype
 from tgrad.printing import tensor_str
-from tgrad.runtime import cuda, pinned
+from tgrad.runtime import cuda, interop, pinned
 from tgrad.runtime.array import contiguous_strides
 from tgrad.runtime.pool import Block
 
@@ -68,14 +68,59 @@ class Conversion(Variable):
         a = self.array
         return a if isinstance(a, np.ndarray) else cuda.active().to_host(a)
 
-    def __dlpack__(self, **options: Any) -> Any:
-        """The memory as a DLPack capsule (on the CPU). Raises BufferError if it requires grad."""
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = -1,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """The memory as a DLPack capsule, for the ``from_dlpack`` of another library.
+
+        ``stream``: the consumer's, which is made to wait for the current one (1 or None: CUDA's
+        default stream, -1: no waiting). ``dl_device`` may ask for the CPU.
+        Raises: BufferError if it requires grad, or where a copy is needed and ``copy`` is False.
+        """
         if self.tracked:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return self.numpy().__dlpack__(**options)
+        if stream is not None and type(stream) is not int:
+            raise TypeError("stream must be ``int`` or ``none``")
+        own = self.__dlpack_device__()
+        there = own if dl_device is None else tuple(map(int, dl_device))
+        if there not in (own, (interop.CPU, 0)):
+            raise BufferError(f"__dlpack__: cannot move from DLPack device {own} to {there}")
+        moves = there != own
+        if moves and copy is False:
+            raise BufferError(f"__dlpack__: a copy is needed from DLPack device {own} to {there}")
+        a = self.host() if moves else self.array
+        if copy and not moves:
+            a = OPS["clone"].function(self.detach()).array
+        if not isinstance(a, np.ndarray) and stream != -1:
+            interop.let_wait(a, stream)
+        versioned = max_version is not None and max_version[0] >= 1
+        return interop.give(a, versioned, bool(copy) or moves)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0) if self.device is CPU else (2, self.device.index or 0)
+        return interop.device_of(self.array)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The memory as Numba, CuPy and others take it. AttributeError on the CPU.
+
+        Raises: RuntimeError if it requires grad.
+        """
+        if self.device is CPU:
+            raise AttributeError(
+                f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.type()} If "
+                "CUDA data is required use tensor.cuda() to copy tensor to device memory."
+            )
+        if self.tracked:
+            raise RuntimeError(
+                "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients "
+                "aren't required, use var.detach() to get Variable that doesn't require grad."
+            )
+        return interop.interface_of(self.array)  # pyright: ignore[reportArgumentType]
 
     # ---- numbers ---------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from tgrad.autograd.variable import Variable
 from tgrad.device import CPU, device
 from tgrad.registry import OPS, Op, Spec, wrap
 from tgrad.runtime import cuda, memory
+from tgrad.runtime.current import at, here, is_elsewhere, on
 
 
 class FallbackWarning(UserWarning):
@@ -65,6 +66,9 @@ def run(entry: Op, args: tuple) -> Any:
     else:
         where, tracked, arrays = read_inputs(entry, args)
         inputs = None
+    if where is not CPU and where.index != here.place.index:
+        with on(where.index or 0):
+            return run(entry, args)
     spec = entry.card(*args)
     if spec.__class__ is tuple:
         return run_several(entry, args, inputs or entry.inputs(args), where, spec)
@@ -143,6 +147,10 @@ def with_params(entry: Op, args: tuple, params: dict[str, Any]) -> tuple:
 
 def execute(entry: Op, where: device, ys: Sequence[Any], args: Sequence[Any]) -> None:
     """Fill ``ys`` on the device, or on the host where the GPU has no kernel."""
+    if is_elsewhere(where):
+        with at(where):
+            execute(entry, where, ys, args)
+        return
     fill = entry.kernels.get(where.type) or entry.kernel(where.type)
     if fill is not None:
         fill(*ys, *unwrap(entry, args))
@@ -260,6 +268,9 @@ def run_inplace(entry: Op, args: tuple) -> Any:
     check_inplace(entry.name + "_", x)
     inputs = entry.inputs(args)
     where = check_devices(entry, inputs)
+    if is_elsewhere(where):
+        with at(where):
+            return run_inplace(entry, args)
     spec = entry.card(*args)
     check_fits(entry.name + "_", spec, x)
     if spec.params:
@@ -340,9 +351,10 @@ def store_out(name: str, outs: Sequence[Any], results: Sequence[Any]) -> None:
                     UserWarning,
                     stacklevel=4,
                 )
-            o.array = (memory.empty if o.device.type == "cpu" else cuda.empty)(
-                r.shape, o.array.dtype
-            )
+            with at(o.device):
+                o.array = (memory.empty if o.device.type == "cpu" else cuda.empty)(
+                    r.shape, o.array.dtype
+                )
         copy_array(o, r.array)
         rebase_history(o, None)
 
@@ -351,4 +363,8 @@ def copy_array(x: Variable, source: Any) -> None:
     """Write ``source`` over ``x``'s elements, converting; no autograd."""
     copy = OPS["copy"].kernel(x.device.type)
     assert copy is not None
-    copy(x.array, source)
+    if is_elsewhere(x.device):
+        with at(x.device):
+            copy(x.array, source)
+    else:
+        copy(x.array, source)

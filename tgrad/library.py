@@ -20,6 +20,7 @@ from tgrad.pointwise import pointwise as _pointwise
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import Array, CudaArray, is_contiguous
 from tgrad.runtime.cuda import launch
+from tgrad.runtime.current import on
 
 A = TypeVar("A", np.ndarray, CudaArray)
 
@@ -70,7 +71,10 @@ def empty(like: Array, shape: tuple[int, ...] | None = None, dtype: Any = None) 
     """Scratch memory on the device of ``like``, uninitialised and contiguous."""
     shape = like.shape if shape is None else shape
     dtype = like.dtype if dtype is None else np.dtype(dtype)
-    return (memory.empty if isinstance(like, np.ndarray) else cuda.empty)(shape, dtype)
+    if isinstance(like, np.ndarray):
+        return memory.empty(shape, dtype)
+    with on(like.device):
+        return cuda.empty(shape, dtype)
 
 
 def contiguous(a: A) -> A:

@@ -42,6 +42,7 @@ from tgrad.dispatch import (
 from tgrad.expression import Program, Symbol, TensorMaths, bind, xp
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import CudaArray
+from tgrad.runtime.current import at, is_elsewhere
 from tgrad.runtime.quiet import quiet
 
 __all__ = ["Instead", "Pointwise", "Program", "Symbol", "bind", "broadcast", "derivative",
@@ -388,6 +389,9 @@ def allocate(p: Plan) -> Any:
 def run(entry: Pointwise, args: tuple) -> Any:
     """One call by the general path: any mix of dtypes, shapes, numbers and devices."""
     p = plan(entry, args)
+    if is_elsewhere(p.where):
+        with at(p.where):
+            return run(entry, args)
     y = allocate(p)
     fill(entry, p, y)
     t = wrap(y, p.where)
@@ -407,6 +411,9 @@ def run_out(entry: Pointwise, args: tuple, out: Any) -> Any:
     inputs = [_input(args[i]) for i in entry.tensors]
     check_out(entry.name, (out,), inputs)
     p = plan(entry, args)
+    if is_elsewhere(p.where):
+        with at(p.where):
+            return run_out(entry, args, out)
     fits = out.shape == p.shape and out.dtype is p.result and out.device is p.where
     if fits and not overlaps(out.array, p.operands):
         fill(entry, p, out.array)
@@ -428,6 +435,9 @@ def run_inplace(entry: Pointwise, args: tuple) -> Any:
             f"{entry.name}_: Expected all tensors to be on the same device, but found at least two "
             f"devices, {x.device} and {p.where}!"
         )
+    if is_elsewhere(p.where):
+        with at(p.where):
+            return run_inplace(entry, args)
     check_fits(entry.name + "_", Spec(p.shape, p.result), x)
     inputs = [_input(args[i]) for i in entry.tensors]
     node = None

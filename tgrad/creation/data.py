@@ -15,7 +15,8 @@ from tgrad.creation.sizes import existing
 from tgrad.device import CPU, device, resolve
 from tgrad.dispatch import wrap
 from tgrad.dtypes import dtype, python_dtype
-from tgrad.runtime import cuda, memory
+from tgrad.runtime import cuda, interop, memory
+from tgrad.runtime.current import at
 from tgrad.tensor import Tensor
 
 Device = str | int | device | None
@@ -57,7 +58,11 @@ def tensor(
 
 def placed(a: np.ndarray, where: device) -> Tensor:
     """A tensor on ``where`` around a NumPy array, shared on the CPU."""
-    t = wrap(a if where.type == "cpu" else cuda.active().from_host(a), where)
+    if where.type == "cpu":
+        t = wrap(a, where)
+    else:
+        with at(where):
+            t = wrap(cuda.active().from_host(a), where)
     if mode.inference:
         t.inference = True
     return t
@@ -258,6 +263,9 @@ def as_tensor(data: Any, dtype: dtype | type | None = None, device: Device = Non
         return data.to(data.device if device is None else existing(device), wanted or data.dtype)
     if isinstance(data, np.ndarray):
         return from_numpy(data).to(existing(device), wanted)
+    if hasattr(data, "__cuda_array_interface__"):
+        t = over(interop.from_interface(data))
+        return t.to(t.device if device is None else existing(device), wanted or t.dtype)
     return tensor(data, dtype=wanted, device=device)
 
 
@@ -331,12 +339,51 @@ def frombuffer(
     return t.requires_grad_(True) if requires_grad else t
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor over the memory of an object that speaks DLPack (host memory)."""
+def from_dlpack(ext_tensor: Any, *, device: Device = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of an object that speaks DLPack, or of a capsule; no copy.
+
+    On a GPU the current stream waits for the producer's. ``device`` moves it, ``copy`` makes a copy
+    (True) or forbids one (False).
+    Raises: BufferError for memory that cannot be shared; ValueError where ``copy=False`` cannot be
+    kept.
+    """
     if isinstance(ext_tensor, Variable):
-        return ext_tensor.detach()
-    a = np.from_dlpack(ext_tensor)
-    return placed(checked(a), CPU)
+        t = ext_tensor.detach()
+    elif hasattr(ext_tensor, "__dlpack__"):
+        a = produced(ext_tensor)
+        t = over(a)
+    else:
+        t = over(interop.take(ext_tensor))
+    where = t.device if device is None else existing(device)
+    if copy is False and where is not t.device:
+        raise ValueError(
+            f"from_dlpack: cannot move tensor from {t.device} to {where} without a copy"
+        )
+    return t.to(where, t.dtype, copy=bool(copy))
+
+
+def produced(source: Any) -> Any:
+    """The array that ``source`` gives through ``__dlpack__``, asked in this version and in the
+    first."""
+    kind, index = map(int, source.__dlpack_device__())
+    options: dict[str, Any] = {}
+    if kind in (interop.CUDA, interop.CUDA_MANAGED) and not cuda.active().is_emulated:
+        options["stream"] = cuda.active().stream_of(index)
+    try:
+        capsule = source.__dlpack__(max_version=interop.VERSION, **options)
+    except TypeError:  # a producer older than DLPack 1.0
+        capsule = source.__dlpack__(**options)
+    return interop.take(capsule)
+
+
+def over(a: Any) -> Tensor:
+    """A tensor over an array that :mod:`interop` took from another library."""
+    if isinstance(a, np.ndarray):
+        return placed(checked(a), CPU)
+    t = wrap(a, resolve(a.device))
+    if mode.inference:
+        t.inference = True
+    return t
 
 
 def new_tensor(

@@ -22,6 +22,7 @@ from tgrad.dtypes import dtype, python_dtype
 from tgrad.layout import axis_order, layout, preserve_format
 from tgrad.ops.creation import Number, checked_number
 from tgrad.runtime import cuda, memory
+from tgrad.runtime.current import at
 from tgrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -106,7 +107,11 @@ def existing(place: object) -> device:
 
 def new(shape: tuple[int, ...], dtype: dtype, where: device) -> Tensor:
     """An uninitialised tensor."""
-    t = wrap((memory.empty if where.type == "cpu" else cuda.empty)(shape, dtype.numpy), where)
+    if where.type == "cpu":
+        t = wrap(memory.empty(shape, dtype.numpy), where)
+    else:
+        with at(where):
+            t = wrap(cuda.empty(shape, dtype.numpy), where)
     if mode.inference:
         t.inference = True
     return t
@@ -116,7 +121,11 @@ def write(op: str, t: Tensor, *params: Any) -> Tensor:
     """Fill fresh ``t`` with the kernel of ``op``; nothing is recorded."""
     kernel = OPS[op].kernel(t.device.type)
     assert kernel is not None
-    kernel(t.array, t.array, *params)
+    if t.device.type == "cpu":
+        kernel(t.array, t.array, *params)
+    else:
+        with at(t.device):
+            kernel(t.array, t.array, *params)
     return t
 
 

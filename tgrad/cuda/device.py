@@ -33,8 +33,8 @@ def init() -> None:
 
 
 def device_count() -> int:
-    """The number of GPUs; 0 where there is none."""
-    return cuda.active().device_count() if is_available() else 0
+    """The number of GPUs; 0 where there is none. Does not initialise the driver."""
+    return cuda.device_count()
 
 
 def current_device() -> int:

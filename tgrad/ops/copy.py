@@ -8,16 +8,26 @@ import numpy as np
 
 from tgrad import dtypes
 from tgrad.autograd.grad_mode import mode
-from tgrad.autograd.graph import Node, set_history
+from tgrad.autograd.graph import Node, rebase_history, set_history
 from tgrad.autograd.variable import Variable
 from tgrad.device import device as Device
 from tgrad.device import resolve
-from tgrad.dispatch import OPS, Spec, composite, gradient, op, run_inplace, wrap
+from tgrad.dispatch import (
+    OPS,
+    Spec,
+    check_inplace,
+    composite,
+    gradient,
+    op,
+    run_inplace,
+    wrap,
+)
 from tgrad.dtypes import python_dtype
 from tgrad.layout import axis_order
 from tgrad.pointwise import broadcast
 from tgrad.runtime import cuda as runtime
 from tgrad.runtime.array import is_contiguous
+from tgrad.runtime.current import at
 
 if TYPE_CHECKING:
     from tgrad.dtypes import dtype
@@ -56,8 +66,12 @@ class MoveBackward(Node):
 
 
 @composite(spaces=())
-def to_device(input: Tensor, device: Device) -> Tensor:
-    """The tensor itself where it lives on ``device``, else a contiguous copy there."""
+def to_device(input: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
+    """The tensor itself where it lives on ``device``, else a contiguous copy there.
+
+    ``non_blocking``: a copy from page-locked memory reads it after this returns, and one to the CPU
+    is in page-locked memory and there after a synchronisation.
+    """
     where = resolve(device)
     if where is input.device:
         return input
@@ -67,7 +81,15 @@ def to_device(input: Tensor, device: Device) -> Tensor:
             f"CUDA error: invalid device ordinal: {where} of {gpu.device_count()} device(s)"
         )
     a = input.array
-    moved = gpu.from_host(a) if isinstance(a, np.ndarray) else gpu.to_host(a)
+    if isinstance(a, np.ndarray):
+        with at(where):
+            moved = gpu.from_host(a, non_blocking)
+    else:
+        moved = (
+            gpu.to_host(a, non_blocking)
+            if where.type == "cpu"
+            else gpu.to_device(a, where.index or 0)
+        )
     result = wrap(moved, where)
     if mode.enabled and input.tracked:
         meta = (moved.shape, moved.dtype, where)
@@ -84,19 +106,19 @@ def to(input: Tensor, *args: object, **kwargs: object) -> Tensor:
     axes of the result.
     Raises: TypeError for arguments of other types or unknown names.
     """
-    dtype, device, copied, format = conversion(args, kwargs)
+    dtype, device, non_blocking, copied, format = conversion(args, kwargs)
     result = input
     if dtype is not None and dtype is not input.dtype:
         result = copy(result, dtype)
     if device is not None:
-        result = to_device(result, device)
+        result = to_device(result, device, non_blocking)
     if format is not None:
         result = contiguous(result, format)
     return copy(result, result.dtype) if copied and result is input else result
 
 
-def conversion(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, bool, object]:
-    """(dtype, device, copy, memory_format) of a call of ``to``; None for what stays."""
+def conversion(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, bool, bool, object]:
+    """(dtype, device, non_blocking, copy, memory_format) of a call of ``to``; None for what stays."""
     names = set(kwargs) - {"dtype", "device", "other", "non_blocking", "copy", "memory_format"}
     if names:
         raise TypeError(f"to() got an unexpected keyword argument '{names.pop()}'")
@@ -119,8 +141,9 @@ def conversion(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, bool, obj
         dtype, device = other.dtype, other.device
     if dtype is not None:
         dtype = python_dtype("to", dtype)
+    non_blocking = rest[0] if rest else kwargs.get("non_blocking", False)
     copied = kwargs.get("copy", False) if len(rest) < 2 else rest[1]
-    return dtype, device, bool(copied), kwargs.get("memory_format")
+    return dtype, device, bool(non_blocking), bool(copied), kwargs.get("memory_format")
 
 
 def is_place(a: object) -> bool:
@@ -186,6 +209,8 @@ def sum_to_size(input: Tensor, *size: int) -> Tensor:
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Write ``src``, broadcast and converted, over this tensor's elements, across devices too.
 
+    ``non_blocking``: a copy between a GPU and page-locked memory, of the same shape and dtype, goes
+    on after this returns.
     Raises: RuntimeError if ``src`` does not broadcast to this shape.
     """
     if not isinstance(src, Variable):
@@ -195,8 +220,24 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
             f"copy_: output with shape {list(input.shape)} doesn't match the broadcast shape of "
             f"{list(src.shape)}"
         )
-    src = src if src.device is input.device else src.to(input.device)
+    if src.device is not input.device:
+        if non_blocking and is_streamed(input, src):
+            check_inplace("copy_", input)
+            runtime.active().copy_to_host(input.array, src.array)  # pyright: ignore[reportArgumentType]
+            rebase_history(input, None)
+            return input
+        src = src.to(input.device, non_blocking=non_blocking and input.is_cuda)
     return run_inplace(OPS["_overwrite"], (input, src))
+
+
+def is_streamed(x: Tensor, source: Tensor) -> bool:
+    """Whether ``source``'s elements can be copied from a GPU into ``x`` as they are, later."""
+    a, b = x.array, source.array
+    return (
+        (x.is_cpu and x.is_pinned() and is_contiguous(a) and a.shape == b.shape)
+        and x.dtype is source.dtype
+        and not (x.tracked or (source.tracked and mode.enabled))
+    )
 
 
 def _conversion(name: str, dtype: dtype) -> None:
@@ -228,4 +269,4 @@ def cpu(input: Tensor, memory_format: object = None) -> Tensor:
 @composite(spaces=("Tensor",))
 def cuda(input: Tensor, device: object = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a GPU; itself where it is there."""
-    return to_device(input, "cuda" if device is None else device)
+    return to_device(input, "cuda" if device is None else device, non_blocking)

@@ -14,7 +14,7 @@ from tgrad.autograd.graph import Node, set_history
 from tgrad.dispatch import OPS, composite, gradient, run_inplace, wrap
 from tgrad.dispatch import view as view_op
 from tgrad.ops.view import normalize_dim, sizes
-from tgrad.runtime import cuda, memory
+from tgrad.runtime import cuda, current, memory
 from tgrad.runtime.array import CudaArray, contiguous_strides
 from tgrad.runtime.array import as_strided as restride
 
@@ -47,7 +47,8 @@ ALL = slice(None)
 def filled(like: Tensor, value: float, shape: tuple[int, ...]) -> Tensor:
     """A tensor of ``shape`` full of ``value``, with the dtype and device of ``like``."""
     empty = memory.empty if like.device.type == "cpu" else cuda.empty
-    fresh = wrap(empty(shape, like.array.dtype), like.device)
+    with current.at(like.device):
+        fresh = wrap(empty(shape, like.array.dtype), like.device)
     return run_inplace(OPS["_fill"], (fresh, value))
 
 

@@ -5,8 +5,12 @@ Apart from the runtimes, so that the lowest layers can ask which GPU "cuda" mean
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tgrad.device import device
 
 DEFAULT_STREAM = 1  # CUDA's legacy default stream, PyTorch's default too: libraries meet there
 
@@ -61,3 +65,13 @@ class on:
 
     def __exit__(self, *exc: object) -> None:
         here.place = self.before
+
+
+def at(where: device) -> contextlib.AbstractContextManager[Any]:
+    """``with at(x.device):`` memory and launches are that device's, whichever is current."""
+    return contextlib.nullcontext() if where.type == "cpu" else on(where.index or 0)
+
+
+def is_elsewhere(where: device) -> bool:
+    """Whether ``where`` is a GPU, and not the thread's current one."""
+    return where.type == "cuda" and where.index != here.place.index

@@ -96,15 +96,19 @@ class Emulator:
         strides = contiguous_strides(shape, dtype.itemsize)
         return CudaArray(block, block.ctypes.data, shape, strides, dtype)
 
-    def to_host(self, a: CudaArray) -> np.ndarray:
-        """A host copy with ``a``'s shape, contiguous."""
+    def to_host(self, a: CudaArray, non_blocking: bool = False) -> np.ndarray:
+        """A host copy with ``a``'s shape, contiguous; page-locked if ``non_blocking``."""
+        if non_blocking:
+            out = pinned.empty(a.shape, a.dtype)
+            self.copy_to_host(out, a)
+            return out
         forbid_capture(
             "Reading a CUDA tensor on the host (.cpu(), .item(), .tolist(), printing, a mask as an "
             "index, an op without a CUDA kernel)"
         )
         return self._window(a).copy()
 
-    def from_host(self, a: np.ndarray) -> CudaArray:
+    def from_host(self, a: np.ndarray, non_blocking: bool = False) -> CudaArray:
         """A contiguous device copy."""
         out = self.empty(a.shape, a.dtype)
         self.copy_from_host(out, a)
