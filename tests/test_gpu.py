@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 from typing import Any
@@ -129,6 +128,52 @@ def test_writing_over_a_view_keeps_the_elements_around_it():
     want = np.full((4, 6), 7, np.float32)
     want[1:3] = a[1:3]
     np.testing.assert_array_equal(gpu.to_host(x), want)
+
+
+@on_fake_driver()
+def test_copies_inside_a_graph_repeat_at_every_replay():
+    _, fake = start()
+    x = tgrad.zeros(4, device="cuda")
+    source, result = tgrad.ones(4).pin_memory(), tgrad.zeros(4).pin_memory()
+    fixed = tgrad.full((4,), 5.0)
+    y = tgrad.zeros(4, device="cuda")
+    graph = tgrad.cuda.CUDAGraph()
+    with tgrad.cuda.graph(graph):
+        cuda.active().copy_from_host(x.array, source.array)
+        cuda.active().copy_from_host(y.array, fixed.array)
+        result.copy_(x, non_blocking=True)
+        with pytest.raises(RuntimeError, match="a CUDA graph is being captured"):
+            x.tolist()
+        with pytest.raises(RuntimeError, match="a CUDA graph is being captured"):
+            tgrad.cuda.synchronize()
+    assert result.tolist() == [0.0] * 4
+    for value in (2.0, 3.0):
+        source.fill_(value)  # page-locked: read at the replay
+        fixed.fill_(-1.0)  # pageable: read at the capture
+        graph.replay()
+        tgrad.cuda.synchronize()
+        assert result.tolist() == [value] * 4 and y.tolist() == [5.0] * 4
+    graph.reset()
+    assert not fake.violations()
+
+
+@on_fake_driver()
+def test_non_blocking_copies_are_those_of_page_locked_memory():
+    _, fake = start()
+    a = tgrad.ones(1000).pin_memory()
+    assert a.is_pinned() and not tgrad.ones(1).is_pinned()
+    fake.clear()
+    x = a.to("cuda", non_blocking=True)
+    b = x.to("cpu", non_blocking=True)
+    c = tgrad.zeros(1000).pin_memory()
+    c.copy_(x, non_blocking=True)
+    assert b.is_pinned() and not [call.name for call in fake.calls() if "Synchro" in call.name]
+    assert b.sum() != 1000 and c.sum() == 0
+    tgrad.cuda.synchronize()
+    assert b.sum() == c.sum() == 1000
+    plain = tgrad.zeros(1000)
+    plain.copy_(x, non_blocking=True)  # pageable: waited for
+    assert plain.sum() == 1000 and x.cpu().sum() == 1000 and not x.cpu().is_pinned()
 
 
 # ---- devices -------------------------------------------------------------------------------------
@@ -315,13 +360,12 @@ def forget() -> None:
 
     cuda._active = None
     here.__init__()
-    gc.collect()
 
 
 def work() -> None:
     """Copies of every kind, on two GPUs."""
     gpu: Any = cuda.active()
-    a = numbers(70_000, 2)
+    a = numbers(2500, 2)
     x = gpu.from_host(a)
     with_gaps = gpu.from_host(numbers(4, 4))
     gpu.copy_from_host(with_gaps[1:3], numbers(2, 4))
@@ -346,7 +390,7 @@ def test_an_error_of_the_driver_at_any_call_is_told_and_leaves_nothing_behind():
     from tests.fake_driver.record import Fake
     from tgrad.runtime import driver, staging
 
-    staging.PIECE = 1 << 18
+    staging.PIECE, staging.DIRECT = 1 << 13, 1 << 12
     fake = Fake()
     work()
     release()

@@ -118,7 +118,7 @@ def to(input: Tensor, *args: object, **kwargs: object) -> Tensor:
 
 
 def conversion(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any, bool, bool, object]:
-    """(dtype, device, non_blocking, copy, memory_format) of a call of ``to``; None for what stays."""
+    """(dtype, device, non_blocking, copy, memory_format) of a call of ``to``; None: it stays."""
     names = set(kwargs) - {"dtype", "device", "other", "non_blocking", "copy", "memory_format"}
     if names:
         raise TypeError(f"to() got an unexpected keyword argument '{names.pop()}'")
