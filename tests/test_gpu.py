@@ -137,10 +137,10 @@ def test_copies_inside_a_graph_repeat_at_every_replay():
     source, result = tgrad.ones(4).pin_memory(), tgrad.zeros(4).pin_memory()
     fixed = tgrad.full((4,), 5.0)
     y = tgrad.zeros(4, device="cuda")
-    graph = tgrad.cuda.CUDAGraph()
+    graph, gpu = tgrad.cuda.CUDAGraph(), start()[0]
     with tgrad.cuda.graph(graph):
-        cuda.active().copy_from_host(x.array, source.array)
-        cuda.active().copy_from_host(y.array, fixed.array)
+        gpu.copy_from_host(x.array, source.array)
+        gpu.copy_from_host(y.array, fixed.array)
         result.copy_(x, non_blocking=True)
         with pytest.raises(RuntimeError, match="a CUDA graph is being captured"):
             x.tolist()
@@ -199,7 +199,7 @@ def test_the_current_gpu_is_each_threads_own():
     from tgrad.runtime.current import on
 
     start()
-    seen: dict[str, int] = {}
+    seen: dict[str, Any] = {}
 
     def work(name: str, index: int) -> None:
         with on(index):

@@ -174,7 +174,8 @@ class Gpu:
             raise driver.CudaError("cuDeviceGetCount", 100, "no GPU is visible to CUDA")
         self.units: dict[int, Unit] = {}
         self.lock = threading.Lock()
-        self.pinned = HostPool(HostDriver(self), lambda: contextlib.nullcontext())
+        host: Any = HostDriver(self)
+        self.pinned = HostPool(host, contextlib.nullcontext)
 
     # ---- devices ---------------------------------------------------------------------------------
 

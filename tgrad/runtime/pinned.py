@@ -25,7 +25,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     block = cuda.active().pinned.host_heap().allocate(nbytes)
     memory = (ctypes.c_char * max(nbytes, 1)).from_address(block.ptr)
     memory.block = block  # pyright: ignore[reportAttributeAccessIssue]
-    return np.ndarray(shape, dtype, memory)
+    return np.ndarray(shape, dtype, memory)  # pyright: ignore[reportArgumentType]
 
 
 def block_of(a: Any) -> Block | None:
