@@ -238,6 +238,30 @@ def test_batches_come_on_the_device_asked_for(options: dict):
         assert batches[0]["names"] == ["0", "1"] and type(batches[0]["pair"]) is tuple
 
 
+def test_copies_go_on_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch):
+    used, waited, kept = [], [], []
+    kind: Any = tgrad.Tensor
+    to, wait = kind.to, tgrad.cuda.Event.wait
+
+    def recorded_to(t: Any, *args: Any, **options: Any) -> Any:
+        used.append(tgrad.cuda.current_stream())
+        return to(t, *args, **options)
+
+    def recorded_wait(event: Any, on: Any = None) -> None:
+        waited.append(on)
+        wait(event, on)
+
+    monkeypatch.setattr(tgrad.Tensor, "to", recorded_to)
+    monkeypatch.setattr(tgrad.cuda.Event, "wait", recorded_wait)
+    monkeypatch.setattr(tgrad.Tensor, "record_stream", lambda t, on: kept.append(on))
+    with tgrad.cuda.stream(tgrad.cuda.Stream()):
+        computing = tgrad.cuda.current_stream()
+        batches = [b.tolist() for b in DataLoader(Items(6), 2, num_workers=1, device="cuda")]
+    assert batches == [[0, 1], [2, 3], [4, 5]]
+    assert len(set(used)) == 1 and used[0] not in (computing, tgrad.cuda.default_stream())
+    assert waited == [computing] * 3 and kept == [computing] * 3
+
+
 def test_a_failure_ahead_is_raised_in_its_turn():
     def make(i: int) -> int:
         if i == 1:

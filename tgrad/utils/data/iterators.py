@@ -13,7 +13,7 @@ from tgrad.runtime import cuda
 from tgrad.utils.data.fetch import Draws, fetcher
 from tgrad.utils.data.pools import ProcessPool, ThreadPool
 from tgrad.utils.data.sampler import draw_seed
-from tgrad.utils.data.transfer import pin_memory, to_device
+from tgrad.utils.data.transfer import Mover, pin_memory
 from tgrad.utils.data.worker import END, FAILURE, Work
 
 if TYPE_CHECKING:
@@ -35,9 +35,8 @@ class LoaderIterator:
                 "pinned memory won't be used.",
                 stacklevel=4,
             )
-        self._device = None if loader.device is None else resolve(loader.device)
-        self._ahead: list[tuple[Any, BaseException | None]] = []
-        self._source: Any = None
+        self._mover = None if loader.device is None else Mover(resolve(loader.device))
+        self._ahead: list[tuple[Any, Any, BaseException | None]] = []
 
     def _begin_pass(self, loader: DataLoader) -> None:
         self._places = iter(self._index_sampler)
@@ -54,35 +53,32 @@ class LoaderIterator:
         raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
 
     def __next__(self) -> Any:
-        if self._device is None:
+        if self._mover is None:
             batch = self._make()
             if self._pin:
                 batch = pin_memory(batch)
         else:
-            batch = self._moved()
+            batch = self._moved(self._mover)
         self._yielded += 1
         if self._iterable:
             self._check_length()
         return batch
 
-    def _moved(self) -> Any:
+    def _moved(self, mover: Mover) -> Any:
         """The next batch on the device; the one after it is set off if it is there already."""
-        batch, error = self._ahead.pop() if self._ahead else self._move()
+        batch, copied, error = self._ahead.pop() if self._ahead else self._set_off(mover)
         if error is not None:
             raise error
         if self._is_ready():
-            self._ahead.append(self._move())
-        return batch
+            self._ahead.append(self._set_off(mover))
+        return mover.finish(batch, copied)
 
-    def _move(self) -> tuple[Any, BaseException | None]:
-        assert self._device is not None
+    def _set_off(self, mover: Mover) -> tuple[Any, Any, BaseException | None]:
         try:
             batch = self._make()
-            # Kept until the next one: the copy may still be reading it.
-            self._source = pin_memory(batch) if self._pin else batch
-            return to_device(self._source, self._device), None
-        except (Exception, StopIteration) as e:
-            return None, e
+            return *mover.start(pin_memory(batch) if self._pin else batch), None
+        except Exception as e:  # raised when its turn has come, the end of the data too
+            return None, None, e.with_traceback(None)  # which would hold this iterator
 
     def _check_length(self) -> None:
         said = self._length_said

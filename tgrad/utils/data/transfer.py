@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, 
 from typing import Any
 
 from tgrad.device import device
+from tgrad.runtime import stream
 from tgrad.tensor import Tensor
 
 
@@ -52,6 +53,35 @@ def pin_memory(data: Any) -> Any:
     return mapped(data, lambda t: t.pin_memory(), "pin_memory")
 
 
-def to_device(data: Any, where: device) -> Any:
-    """A batch on a device; the copy runs beside what the GPU computes."""
-    return mapped(data, lambda t: t.to(where, non_blocking=True))
+class Mover:
+    """Copies batches to a device: to a GPU on a stream of its own, beside what the GPU computes.
+
+    What the program computes next waits, on the GPU, for the copy of the batch that it was given.
+    """
+
+    def __init__(self, where: device):
+        self.where = where
+        self.stream: stream.Stream | None = None  # made with the first batch: it starts the driver
+
+    def start(self, data: Any) -> tuple[Any, stream.Event | None]:
+        """A batch on its way, and what its copies are done by."""
+        if self.where.type != "cuda":
+            return mapped(data, lambda t: t.to(self.where)), None
+        if self.stream is None:
+            self.stream = stream.Stream(self.where)
+        with self.stream:
+            moved = mapped(data, lambda t: t.to(self.where, non_blocking=True))
+        return moved, self.stream.record_event()
+
+    def finish(self, data: Any, copied: stream.Event | None) -> Any:
+        """The batch for the current stream to use."""
+        if copied is not None:
+            using = stream.current_stream(self.where)
+            copied.wait(using)
+            mapped(data, lambda t: self._keep(t, using))
+        return data
+
+    def _keep(self, t: Tensor, using: stream.Stream) -> Tensor:
+        if t.device is self.where:  # its memory is the copy stream's, and used by another
+            t.record_stream(using)
+        return t
