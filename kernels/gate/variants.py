@@ -129,10 +129,16 @@ def variants(
     return list(found.values())
 
 
+def finds_arrays(op: str) -> bool:
+    """Whether the op's kernels find its arrays by a table of pointers, their only argument."""
+    return op in OPS and OPS[op].kind == "update"
+
+
 def add(found: dict[tuple, Variant], arch: int, sample: Sample, dtype: str, launch: Launch) -> None:
     """Put a launch's variant into ``found``, or its sample's claims on one that is there."""
     narrow = sample.narrow
-    if not narrow and max(a.nbytes for a in launch.args if isinstance(a, CudaArray)) < SMALL:
+    largest = max(a.nbytes for a in launch.args if isinstance(a, CudaArray))
+    if not narrow and largest < SMALL and not finds_arrays(launch.op):
         narrow = "small arrays"
     kernel = launch.kernel
     signature, constants, divisible = specialise(kernel, launch.args, launch.constants)
