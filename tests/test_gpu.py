@@ -363,7 +363,7 @@ def forget() -> None:
 
 
 def work() -> None:
-    """Copies of every kind, on two GPUs."""
+    """Copies of every kind, and a launch, on two GPUs."""
     gpu: Any = cuda.active()
     a = numbers(2500, 2)
     x = gpu.from_host(a)
@@ -375,6 +375,8 @@ def work() -> None:
     np.testing.assert_array_equal(z, a)
     np.testing.assert_array_equal(gpu.to_host(x.transpose(1, 0)), a.T)
     gpu.synchronize(0)
+    t = tgrad.ones(3, device="cuda:1") + 1
+    assert t.device.index == 1
 
 
 def release() -> None:
@@ -393,8 +395,9 @@ def test_an_error_of_the_driver_at_any_call_is_told_and_leaves_nothing_behind():
     staging.PIECE, staging.DIRECT = 1 << 13, 1 << 12
     fake = Fake()
     work()
-    release()
     calls = [c.name for c in fake.calls()]
+    release()
+    loaded = fake.live()["module"]
     forget()
     for i, name in enumerate(calls):
         fake.mend()
@@ -410,6 +413,9 @@ def test_an_error_of_the_driver_at_any_call_is_told_and_leaves_nothing_behind():
             assert failed in str(error) and "(999)" in str(error), f"{i} {name}: {error}"
         fake.mend()
         work()  # the program goes on, with what it has
+        gpu: Any = cuda.active()
+        loaded += sum(len(unit.launcher.functions) for unit in gpu.units.values())
+        assert fake.live()["module"] == loaded, f"{i} {name}"
         release()
         fake.run()
         held = fake.live()

@@ -168,6 +168,7 @@ class Driver(Protocol):
 
     def module_load(self, image: bytes) -> int: ...
     def module_function(self, module: int, name: str) -> int: ...
+    def module_unload(self, module: int) -> None: ...
     def function_set_shared(self, function: int, size: int) -> None: ...
     def stream_synchronize(self, stream: int) -> None: ...
     def capture_status(self, stream: int) -> int: ...
@@ -269,10 +270,15 @@ class Launcher:
                 f"{op_running()}: {binary.name} needs {binary.shared} bytes of shared memory, and "
                 f"this GPU gives a program at most {self.max_shared}; {options}"
             )
-        # Never unloaded: a captured graph may hold the function.
-        handle = self.driver.module_function(self.driver.module_load(binary.cubin), binary.name)
-        if binary.shared > SHARED:
-            self.driver.function_set_shared(handle, binary.shared)
+        # Never unloaded once it works: a captured graph may hold the function.
+        module = self.driver.module_load(binary.cubin)
+        try:
+            handle = self.driver.module_function(module, binary.name)
+            if binary.shared > SHARED:
+                self.driver.function_set_shared(handle, binary.shared)
+        except self.driver.CudaError:
+            self.driver.module_unload(module)
+            raise
         return Function(kernel, handle, binary, codes)
 
     def explained(self, error: Any, function: Function, grid: tuple, args: Sequence[Any]) -> Any:
@@ -298,8 +304,11 @@ def op_running() -> str:
     """
     frame = sys._getframe(1)
     while frame is not None:
-        name = getattr(frame.f_locals.get("entry"), "name", None)
-        if isinstance(name, str):
-            return name
+        # Only of such a frame: reading a frame's locals keeps them, and one that handles an
+        # exception would then hold itself, and its arrays, through the traceback.
+        if "entry" in frame.f_code.co_varnames:
+            name = getattr(frame.f_locals.get("entry"), "name", None)
+            if isinstance(name, str):
+                return name
         frame = frame.f_back
     return "no op"
