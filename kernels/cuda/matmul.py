@@ -1,8 +1,7 @@
-"""Matrix products with Triton: one tiled kernel for every layout, one for vectors, split K.
+"""Matrix products: which kernel of ``gemm.py`` computes one, with which tile, on which strides.
 
 All four transposes are read in place through the operands' own strides. The tile shape comes from
-``tiles.py``; everything after the product (alpha, beta * C, bias as a C of stride 0, an
-activation) happens in registers before the one store.
+``tiles.py``; where the copy engine can read both operands it does, and pointers do elsewhere.
 """
 
 from __future__ import annotations
@@ -14,191 +13,19 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import Config
 from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.gemm import (
+    matmul_descriptor_kernel,
+    matmul_kernel,
+    matvec_kernel,
+    sum_splits_kernel,
+)
 from tgrad.kernels.cuda.pointwise import merged
-from tgrad.kernels.cuda.tiles import Config, config, vector_config
+from tgrad.kernels.cuda.tiles import config, machine, vector_config
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray, expand
 from tgrad.runtime.precision import input_precision
-
-
-@triton.jit
-def epilogue(
-    acc, alpha, beta, c_ptrs, mask,
-    SCALED: tl.constexpr, HAS_C: tl.constexpr, ACTIVATION: tl.constexpr,
-):  # fmt: skip
-    """activation(alpha * acc + beta * c), in the accumulator's dtype."""
-    if SCALED:
-        acc = acc * alpha
-    if HAS_C:
-        acc += beta * tl.load(c_ptrs, mask=mask, other=0).to(acc.dtype)
-    if ACTIVATION is not None:
-        acc = ACTIVATION(acc)
-    return acc
-
-
-@triton.jit
-def matmul_kernel(
-    y_ptr, a_ptr, b_ptr, c_ptr, alpha, beta, M, N, K, inner,
-    stride_yo, stride_yi, stride_ym, stride_yn,
-    stride_ao, stride_ai, stride_am, stride_ak,
-    stride_bo, stride_bi, stride_bk, stride_bn,
-    stride_co, stride_ci, stride_cm, stride_cn,
-    stride_ys,
-    ACC: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
-    SCALED: tl.constexpr, HAS_C: tl.constexpr, ACTIVATION: tl.constexpr, WIDE: tl.constexpr,
-    EVEN_K: tl.constexpr, SPLIT_K: tl.constexpr, GROUP_M: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """One BLOCK_M x BLOCK_N tile of y = epilogue(a @ b), for one batch entry and one split of K.
-
-    Batch entries are (outer, inner) pairs with a stride each, 0 where an operand is broadcast.
-    Tiles are visited in groups of GROUP_M rows, so that the programs that run together share rows
-    of a and columns of b in L2. The accumulator stays in registers. Bytes moved by a program:
-    K * (BLOCK_M + BLOCK_N) elements, most of them from L2, and its tile of y (and c). With
-    SPLIT_K > 1, y is a workspace of partial sums and :func:`sum_splits_kernel` does the rest.
-    """
-    pid = tl.program_id(0)
-    split = tl.program_id(1)
-    tiles_m = tl.cdiv(M, BLOCK_M)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    batch = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    tile = pid % (tiles_m * tiles_n)
-    group = GROUP_M * tiles_n
-    first_m = (tile // group) * GROUP_M
-    rows = min(tiles_m - first_m, GROUP_M)
-    pid_m = first_m + (tile % group) % rows
-    pid_n = (tile % group) // rows
-
-    offs_m = pid_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    offs_n = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
-    offs_k = tl.arange(0, BLOCK_K)
-    mask_m = (offs_m < M)[:, None]
-    mask_n = (offs_n < N)[None, :]
-    tiles_k = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)  # of this split, but for the last ones
-    first_k = split * tiles_k
-    last_k = min(first_k + tiles_k, tl.cdiv(K, BLOCK_K))
-    if WIDE:
-        offs_m, offs_n, offs_k = offs_m.to(tl.int64), offs_n.to(tl.int64), offs_k.to(tl.int64)
-    outer, entry = batch // inner, batch % inner
-    start_k = first_k.to(tl.int64) * BLOCK_K
-    a_ptr += outer * stride_ao + entry * stride_ai + start_k * stride_ak
-    b_ptr += outer * stride_bo + entry * stride_bi + start_k * stride_bk
-    a_ptrs = a_ptr + offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
-    b_ptrs = b_ptr + offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
-
-    acc = tl.zeros((BLOCK_M, BLOCK_N), ACC)
-    for k in range(first_k, last_k):
-        if EVEN_K:
-            a = tl.load(a_ptrs, mask=mask_m, other=0)
-            b = tl.load(b_ptrs, mask=mask_n, other=0)
-        else:
-            left = K - k * BLOCK_K
-            a = tl.load(a_ptrs, mask=mask_m & (offs_k < left)[None, :], other=0)
-            b = tl.load(b_ptrs, mask=mask_n & (offs_k < left)[:, None], other=0)
-        if UPCAST:
-            a, b = a.to(tl.float32), b.to(tl.float32)
-        if DOT:
-            acc = tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=ACC)
-        else:
-            acc += tl.sum(a.to(ACC)[:, :, None] * b.to(ACC)[None, :, :], axis=1)
-        a_ptrs += BLOCK_K * stride_ak
-        b_ptrs += BLOCK_K * stride_bk
-
-    mask = mask_m & mask_n
-    if SPLIT_K == 1:
-        c_ptr += outer * stride_co + entry * stride_ci
-        c_ptrs = c_ptr + offs_m[:, None] * stride_cm + offs_n[None, :] * stride_cn
-        acc = epilogue(acc, alpha, beta, c_ptrs, mask, SCALED, HAS_C, ACTIVATION)
-    y_ptr += split.to(tl.int64) * stride_ys + outer * stride_yo + entry * stride_yi
-    y_ptrs = y_ptr + offs_m[:, None] * stride_ym + offs_n[None, :] * stride_yn
-    tl.store(y_ptrs, maths.to(acc, y_ptr.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def matvec_kernel(
-    y_ptr, a_ptr, x_ptr, c_ptr, alpha, beta, M, K, inner,
-    stride_yo, stride_yi, stride_ym,
-    stride_ao, stride_ai, stride_am, stride_ak,
-    stride_xo, stride_xi, stride_xk,
-    stride_co, stride_ci, stride_cm,
-    stride_ys,
-    ACC: tl.constexpr, SCALED: tl.constexpr, HAS_C: tl.constexpr, ACTIVATION: tl.constexpr,
-    WIDE: tl.constexpr, SPLIT_K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """BLOCK_M elements of y = epilogue(a @ x), x a vector, for one batch entry and split of K.
-
-    Products are kept in BLOCK_M x BLOCK_K lanes and summed across at the end. Reads a once: the
-    kernel runs at the speed of memory, and wastes no tensor-core columns on a single vector.
-    """
-    pid = tl.program_id(0)
-    split = tl.program_id(1)
-    tiles_m = tl.cdiv(M, BLOCK_M)
-    batch = (pid // tiles_m).to(tl.int64)
-    offs_m = (pid % tiles_m) * BLOCK_M + tl.arange(0, BLOCK_M)
-    offs_k = tl.arange(0, BLOCK_K)
-    mask_m = offs_m < M
-    tiles_k = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)
-    first_k = split * tiles_k
-    last_k = min(first_k + tiles_k, tl.cdiv(K, BLOCK_K))
-    if WIDE:
-        offs_m, offs_k = offs_m.to(tl.int64), offs_k.to(tl.int64)
-    outer, entry = batch // inner, batch % inner
-    start_k = first_k.to(tl.int64) * BLOCK_K
-    a_ptr += outer * stride_ao + entry * stride_ai + start_k * stride_ak
-    a_ptrs = a_ptr + offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
-    x_ptr += outer * stride_xo + entry * stride_xi + start_k * stride_xk
-    x_ptrs = x_ptr + offs_k * stride_xk
-
-    acc = tl.zeros((BLOCK_M, BLOCK_K), ACC)
-    for k in range(first_k, last_k):
-        mask_k = offs_k < K - k * BLOCK_K
-        a = tl.load(a_ptrs, mask=mask_m[:, None] & mask_k[None, :], other=0).to(ACC)
-        x = tl.load(x_ptrs, mask=mask_k, other=0).to(ACC)
-        acc += a * x[None, :]
-        a_ptrs += BLOCK_K * stride_ak
-        x_ptrs += BLOCK_K * stride_xk
-
-    y = tl.sum(acc, axis=1)
-    if SPLIT_K == 1:
-        c_ptrs = c_ptr + outer * stride_co + entry * stride_ci + offs_m * stride_cm
-        y = epilogue(y, alpha, beta, c_ptrs, mask_m, SCALED, HAS_C, ACTIVATION)
-    y_ptr += split.to(tl.int64) * stride_ys + outer * stride_yo + entry * stride_yi
-    tl.store(y_ptr + offs_m * stride_ym, maths.to(y, y_ptr.dtype.element_ty), mask=mask_m)
-
-
-@triton.jit
-def sum_splits_kernel(
-    y_ptr, parts_ptr, c_ptr, alpha, beta, M, N, inner, n,
-    stride_yo, stride_yi, stride_ym, stride_yn,
-    stride_co, stride_ci, stride_cm, stride_cn,
-    SCALED: tl.constexpr, HAS_C: tl.constexpr, ACTIVATION: tl.constexpr,
-    WIDE: tl.constexpr, SPLIT_K: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """y = epilogue(sum of SPLIT_K partial products), BLOCK elements a program.
-
-    The order of the sum is fixed, so results repeat bit by bit. Reads SPLIT_K * n partial sums of
-    the accumulator's dtype, contiguous as (split, batch, M, N).
-    """
-    start = tl.program_id(0)
-    if WIDE:
-        start = start.to(tl.int64)
-    offs = start * BLOCK + tl.arange(0, BLOCK)
-    mask = offs < n
-    acc = tl.load(parts_ptr + offs, mask=mask, other=0)
-    for _ in range(1, SPLIT_K):
-        parts_ptr += n
-        acc += tl.load(parts_ptr + offs, mask=mask, other=0)
-    col, row, batch = offs % N, offs // N % M, offs // N // M
-    outer, entry = batch // inner, batch % inner
-    c_at = outer * stride_co + entry * stride_ci + row * stride_cm + col * stride_cn
-    acc = epilogue(acc, alpha, beta, c_ptr + c_at, mask, SCALED, HAS_C, ACTIVATION)
-    y_at = outer * stride_yo + entry * stride_yi + row * stride_ym + col * stride_yn
-    tl.store(y_ptr + y_at, maths.to(acc, y_ptr.dtype.element_ty), mask=mask)
-
-
-# ---- launching -----------------------------------------------------------------------------------
 
 
 class Problem:
@@ -243,8 +70,29 @@ class Problem:
         self.steps = [[o, i, n, m] for o, i, m, n in (y, b, a, c)]
 
     def is_aligned(self) -> bool:
-        """Whether rows (or columns) of a and b start on multiples of 16 elements."""
-        return all(1 in x[2:] and all(s % 16 == 0 for s in x if s != 1) for x in self.steps[1:3])
+        """Whether rows (or columns) of a and b start on multiples of 16 elements and bytes."""
+        return all(
+            1 in x[2:] and all(s % 16 == 0 for s in x if s != 1) and array.ptr % 16 == 0
+            for x, array in zip(self.steps[1:3], (self.a, self.b), strict=True)
+        )
+
+    def described(self, operand: int) -> tuple[bool, int] | None:
+        """For the copy engine: whether the operand (0 y, 1 a, 2 b) lies by columns, and its stride.
+
+        None where the engine cannot read it: it wants one axis contiguous, and the memory of
+        everything else to start on 16 bytes.
+        """
+        array = (self.y, self.a, self.b)[operand]
+        *batch, row, col = self.steps[operand]
+        by_columns = col != 1
+        if by_columns and row != 1:
+            return None
+        stride = col if by_columns else row
+        size = array.itemsize
+        fits = all(0 <= s * size < 2**40 and s * size % 16 == 0 for s in (*batch, stride))
+        if not fits or stride == 0 or array.ptr % 16 or min(self.M, self.N, self.K) == 0:
+            return None
+        return by_columns, stride
 
     def is_wide(self) -> bool:
         """Whether an offset inside one batch entry may pass 2^31."""
@@ -297,11 +145,9 @@ def gemm(
         alpha, beta = int(alpha), int(beta)
     elif y.dtype.itemsize == 8:
         alpha, beta = np.float64(alpha), np.float64(beta)
-    constants = {
-        "SCALED": alpha != 1, "HAS_C": c is not None, "ACTIVATION": activation,
-    }  # fmt: skip
+    constants = {"SCALED": alpha != 1, "ACTIVATION": activation}
     if not p.loop:
-        run(p, alpha, beta, constants, choice)
+        run(p, alpha, beta, c is not None, constants, choice)
         return
     arrays = (p.y, p.a, p.b, p.c)
     for index in np.ndindex(*p.loop):
@@ -311,58 +157,111 @@ def gemm(
             )
             for x, st in zip(arrays, p.loop_steps, strict=True)
         )
-        run(p, alpha, beta, constants, choice)
+        run(p, alpha, beta, c is not None, constants, choice)
 
 
 def run(
-    p: Problem, alpha: float, beta: float, constants: dict[str, Any], choice: Config | None
+    p: Problem,
+    alpha: float,
+    beta: float,
+    has_c: bool,
+    constants: dict[str, Any],
+    choice: Config | None,
 ) -> None:
     """Launch for (outer, inner) batch entries; a second pass where K is split."""
     if p.M == 1 and p.N > 1:
         p.transpose()
     vector = p.N == 1
+    described = (p.described(1), p.described(2)) if not vector else (None, None)
     precision = input_precision()
     if choice is None:
-        choice = (
-            vector_config(p.M, p.K, p.steps[1][3], p.batch)
-            if vector
-            else config(p.M, p.N, p.K, p.y.dtype, p.batch, precision, p.is_aligned())
-        )
+        choice = choose(p, vector, described, precision)
     acc, acc_numpy = accumulator(p.y.dtype)
-    ys, as_, bs, cs = p.steps
+    ys, cs = p.steps[0], p.steps[3]
+    steps_k = max(triton.cdiv(p.K, choice.block_k), 1)
+    splits = triton.cdiv(steps_k, triton.cdiv(steps_k, choice.split_k))  # none without a step
     target, target_steps, step_split = p.y, ys, 0
-    if choice.split_k > 1:
+    if splits > 1:
         n = p.batch * p.M * p.N
-        target = cuda.empty((choice.split_k, n), acc_numpy)
+        target = cuda.empty((splits, n), acc_numpy)
         target_steps, step_split = [p.inner * p.M * p.N, p.M * p.N, p.N, 1], n
-    shared = {**constants, "ACC": acc, "WIDE": p.is_wide(), "SPLIT_K": choice.split_k}
-    options = {"num_warps": choice.num_warps, "num_stages": choice.num_stages}
-    rows = triton.cdiv(p.M, choice.block_m)
+    # A column's neighbours in c are read once for all rows where c is a bias.
+    addend = "none" if not has_c else "row" if cs[2] == 0 and not vector else "full"
+    shared = {
+        **constants, "C": addend, "ACC": acc, "WIDE": p.is_wide(), "SPLIT": splits > 1,
+        "num_warps": choice.num_warps, "num_stages": choice.num_stages,
+    }  # fmt: skip
+    left = (target, p.a, p.b, p.c, alpha, beta, p.M)
     if vector:
         cuda.launch(
-            matvec_kernel, (rows * p.batch, choice.split_k),
-            target, p.a, p.b, p.c, alpha, beta, p.M, p.K, p.inner,
-            *target_steps[:3], *as_, *bs[:3], *cs[:3], step_split,
-            BLOCK_M=choice.block_m, BLOCK_K=choice.block_k, **shared, **options,
+            matvec_kernel, (triton.cdiv(p.M, choice.block_m) * p.batch, splits),
+            *left, p.K, p.inner, splits,
+            *target_steps[:3], *p.steps[1], *p.steps[2][:3], *cs[:3], step_split,
+            BLOCK_M=choice.block_m, BLOCK_K=choice.block_k, **shared,
         )  # fmt: skip
     else:
-        half_bits = p.y.dtype.name == "bfloat16" and cuda.is_emulated()
-        cuda.launch(
-            matmul_kernel, (rows * triton.cdiv(p.N, choice.block_n) * p.batch, choice.split_k),
-            target, p.a, p.b, p.c, alpha, beta, p.M, p.N, p.K, p.inner,
-            *target_steps, *as_, *bs, *cs, step_split,
-            DOT=p.y.dtype.kind not in "iu", PRECISION=precision, UPCAST=half_bits,
-            EVEN_K=p.K % choice.block_k == 0, GROUP_M=choice.group_m,
-            BLOCK_M=choice.block_m, BLOCK_N=choice.block_n, BLOCK_K=choice.block_k,
-            **shared, **options,
-        )  # fmt: skip
-    if choice.split_k > 1:
+        shared["UPCAST"] = p.y.dtype.name == "bfloat16" and cuda.is_emulated()
+        run_tiles(p, left, choice, splits, target_steps, step_split, described, precision, shared)
+    if splits > 1:
         block = 1024
         cuda.launch(
             sum_splits_kernel, (triton.cdiv(step_split, block),),
-            p.y, target, p.c, alpha, beta, p.M, p.N, p.inner, step_split, *ys, *cs,
-            WIDE=p.is_far(), SPLIT_K=choice.split_k, BLOCK=block, **constants,
+            p.y, target, p.c, alpha, beta, p.M, p.N, p.inner, step_split, splits, *ys, *cs,
+            C=addend, WIDE=p.is_far(), BLOCK=block, **constants,
         )  # fmt: skip
+
+
+def choose(p: Problem, vector: bool, described: tuple, precision: str) -> Config:
+    """The config of a product: a tuner's or the cost model's."""
+    if vector:
+        return vector_config(p.M, p.K, p.steps[1][3], p.batch)
+    by_engine = None not in described
+    layout = "".join("t" if d[0] else "n" for d in described) if by_engine else ""
+    return config(
+        p.M, p.N, p.K, p.y.dtype, p.batch, precision, p.is_aligned(), by_engine, layout
+    )  # fmt: skip
+
+
+def run_tiles(
+    p: Problem,
+    left: tuple,
+    choice: Config,
+    splits: int,
+    target_steps: list[int],
+    step_split: int,
+    described: tuple,
+    precision: str,
+    shared: dict[str, Any],
+) -> None:
+    """One launch of a tiled kernel; ``left`` holds the arguments that both begin with."""
+    tiles = triton.cdiv(p.M, choice.block_m) * triton.cdiv(p.N, choice.block_n) * p.batch
+    blocks = {
+        "GROUP_M": choice.group_m, "BLOCK_M": choice.block_m, "BLOCK_N": choice.block_n,
+        "BLOCK_K": choice.block_k, "PRECISION": precision,
+    }  # fmt: skip
+    _, as_, bs, cs = p.steps
+    if not choice.tma:
+        cuda.launch(
+            matmul_kernel, (tiles, splits), *left, p.N, p.K, p.inner, splits,
+            *target_steps, *as_, *bs, *cs, step_split,
+            DOT=p.y.dtype.kind not in "iu", EVEN_K=p.K % choice.block_k == 0, **blocks, **shared,
+        )  # fmt: skip
+        return
+    assert None not in described, "the copy engine cannot read these operands"
+    (a_t, stride_a), (b_t, stride_b) = described
+    store = p.described(0) if splits == 1 else None
+    programs = tiles * splits
+    if choice.persistent:
+        programs = min(programs, machine().multiprocessors)
+    specialize = choice.warp_specialize and p.batch == 1
+    cuda.launch(
+        matmul_descriptor_kernel, (programs,),
+        *left, p.N, p.K, p.outer, p.inner, splits, programs,
+        *target_steps, *as_[:2], stride_a, *bs[:2], stride_b, *cs, step_split,
+        A_T=a_t, B_T=b_t, STORE=store is not None and not store[0], BATCHED=p.batch > 1,
+        FLATTEN=choice.persistent and not specialize, SPECIALIZE=specialize,
+        SUBTILES=choice.subtiles, **blocks, **shared,
+    )  # fmt: skip
 
 
 def as_matrices(

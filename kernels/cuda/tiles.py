@@ -1,33 +1,23 @@
-"""Tile shapes of the matrix products: which block sizes, warps, stages and split of K for a shape.
+"""Tile shapes of the matrix kernels: which block sizes, warps, stages and split of K for a shape.
 
-Apart from the kernels because a tuner replaces these choices and nothing else.
+Apart from the kernels because a tuner replaces these choices and nothing else: :func:`choose` asks
+the tables of ``configs.py`` first and a cost model last.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import triton
 
+from tgrad.kernels.cuda.configs import Case, Config, Space, declare, lookup, remembers
 from tgrad.runtime import cuda
 
-
-class Config(NamedTuple):
-    """The compile-time choices of one launch."""
-
-    block_m: int
-    block_n: int
-    block_k: int
-    num_warps: int = 4
-    num_stages: int = 3
-    split_k: int = 1
-    group_m: int = 8
-
-
-# By kind of multiplication, from large to small. 64 rows per 4 warps is the least that wgmma takes
-# on sm_90, where none of them spills registers in any layout.
+# By kind of multiplication, from large to small: tiles whose operands are read by pointers. 64 rows
+# per 4 warps is the least that wgmma takes on sm_90, where none of them spills in any layout.
 TILES: dict[str, list[Config]] = {
     "half": [
         Config(128, 256, 64, 8, 3), Config(128, 128, 64, 8, 4), Config(64, 128, 64, 4, 4),
@@ -47,6 +37,12 @@ TILES: dict[str, list[Config]] = {
         Config(64, 32, 32, 4, 5), Config(32, 64, 32, 4, 5), Config(32, 32, 32, 4, 5),
         Config(16, 128, 32, 4, 4), Config(128, 16, 32, 4, 4), Config(16, 16, 64, 1, 4),
     ],
+    # Three products of each pair of numbers, and registers for both halves of the factors.
+    "tf32x3": [
+        Config(128, 128, 32, 8, 3), Config(64, 128, 32, 8, 3), Config(64, 64, 32, 4, 3),
+        Config(64, 32, 32, 4, 4), Config(32, 64, 32, 4, 4), Config(32, 32, 32, 4, 4),
+        Config(16, 128, 32, 4, 3), Config(128, 16, 32, 4, 3), Config(16, 16, 64, 1, 3),
+    ],
     "float32": [
         Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3),
         Config(32, 64, 32, 4, 3), Config(64, 32, 32, 4, 3), Config(32, 32, 32, 4, 3),
@@ -60,34 +56,92 @@ TILES: dict[str, list[Config]] = {
     "int": [Config(32, 32, 8, 4, 2), Config(16, 16, 16, 4, 2)],
 }  # fmt: skip
 
+# The same for operands brought by the copy engine: sm_90 and later, tensor cores alone (in FMAs of
+# float32 the layout of its tiles spills 5 KiB a thread). Large tiles are persistent.
+DESCRIPTOR_TILES: dict[str, list[Config]] = {
+    "half": [
+        Config(128, 256, 64, 8, 3, tma=True, persistent=True, subtiles=2),
+        Config(128, 128, 64, 8, 4, tma=True, persistent=True, subtiles=2),
+        Config(64, 256, 64, 8, 4, tma=True, persistent=True, subtiles=2),
+        Config(64, 128, 64, 4, 4, tma=True), Config(128, 64, 64, 4, 4, tma=True),
+        Config(64, 64, 64, 4, 5, tma=True),
+    ],
+    "tf32": [
+        Config(128, 128, 32, 8, 4, tma=True, persistent=True, subtiles=2),
+        Config(64, 128, 32, 4, 4, tma=True), Config(128, 64, 32, 4, 4, tma=True),
+        Config(64, 64, 32, 4, 4, tma=True),
+    ],
+    "tf32x3": [
+        Config(128, 128, 32, 8, 3, tma=True, persistent=True, subtiles=2),
+        Config(64, 128, 32, 8, 3, tma=True), Config(64, 64, 32, 4, 3, tma=True),
+    ],
+}  # fmt: skip
+# Warps of their own for loads and products pay or not by shape and GPU: a tuner's choice only.
+SPECIALIZED_TILES: dict[str, list[Config]] = {
+    "half": [
+        Config(128, 256, 64, 4, 3, tma=True, persistent=True, warp_specialize=True, subtiles=2),
+        Config(128, 128, 64, 4, 4, tma=True, persistent=True, warp_specialize=True, subtiles=2),
+    ],
+    "tf32": [
+        Config(128, 128, 32, 4, 4, tma=True, persistent=True, warp_specialize=True, subtiles=2),
+    ],
+}
+
+
+def shipped(kind: str, arch: int) -> list[Config]:
+    """Every tile that may be launched for a kind of multiplication on an architecture."""
+    more = (DESCRIPTOR_TILES, SPECIALIZED_TILES) if arch >= 90 else ()
+    return [*TILES[kind], *(c for table in more for c in table.get(kind, []))]
+
+
 MAX_SPLITS = 128
 SPLIT_DEPTH = 4  # steps along K that a split must have to be worth its second pass
+DESCRIPTOR_GAIN = 0.95  # of the time by pointers; published: 3 to 13% on an H100 (TRITON.md)
 
 
 class Machine(NamedTuple):
     """What the cost model knows of a GPU; per multiprocessor and microsecond where not said."""
 
+    arch: int
     multiprocessors: int
     flops: dict[str, float]
     l2_bytes: float = 1.0e5
-    dram_bytes: float = 3.0e6  # of the whole GPU
+    dram_bytes: float = 2.3e6  # of the whole GPU
     shared_memory: int = 220 * 1024  # bytes of a multiprocessor
     step: float = 0.15  # us, the least that one step along K takes
     start: float = 2.0  # us, filling the pipeline and storing the tile
     launch: float = 3.0  # us, a second pass
 
 
-# Sustained rates of an H100 SXM, about 70% of the peak.
-H100 = Machine(
-    132,
-    {"half": 5.2e6, "ragged": 2.0e6, "tf32": 2.6e6, "float32": 3e5, "float64": 3e5, "int": 3e4},
-)
+def rates(half: float, float32: float, float64: float, multiprocessors: int) -> dict[str, float]:
+    """70% of the dense peaks in TFLOP/s of a whole GPU, for one multiprocessor."""
+    peak = {
+        "half": half, "ragged": 0.4 * half, "tf32": half / 2, "tf32x3": half / 6,
+        "float32": float32, "float64": float64, "int": float32 / 10,
+    }  # fmt: skip
+    return {kind: 0.7 * 1e6 * value / multiprocessors for kind, value in peak.items()}
+
+
+# Peaks of NVIDIA's data sheets for the A100, H100 SXM and B200.
+A100 = Machine(80, 108, rates(312, 19.5, 19.5, 108), dram_bytes=1.4e6, shared_memory=160 * 1024)
+H100 = Machine(90, 132, rates(989, 67, 67, 132))
+B200 = Machine(100, 148, rates(2250, 75, 37, 148), l2_bytes=2.0e5, dram_bytes=5.6e6)
 # The interpreter's time is Python's: so much a program and a step, whatever the tile.
-EMULATED = H100._replace(multiprocessors=4, shared_memory=1, start=2000.0, step=1000.0)
+EMULATED = H100._replace(arch=0, multiprocessors=4, shared_memory=1, start=2000.0, step=1000.0)
 
 
 def machine() -> Machine:
-    return EMULATED if cuda.is_emulated() else H100
+    """The model of the GPU in use."""
+    if cuda.is_emulated():
+        return EMULATED
+    gpu = cuda.active()
+    return model(getattr(gpu, "arch", H100.arch), getattr(gpu, "multiprocessors", None))
+
+
+@functools.cache
+def model(arch: int, multiprocessors: int | None) -> Machine:
+    base = A100 if arch < 90 else H100 if arch < 100 else B200
+    return base._replace(arch=arch, multiprocessors=multiprocessors or base.multiprocessors)
 
 
 def kind_of(dtype: np.dtype, precision: str, aligned: bool = True) -> str:
@@ -96,7 +150,7 @@ def kind_of(dtype: np.dtype, precision: str, aligned: bool = True) -> str:
         return "int"
     if dtype.itemsize == 2:
         return "half" if aligned else "ragged"
-    return "float64" if dtype.itemsize == 8 else "float32" if precision == "ieee" else "tf32"
+    return "float64" if dtype.itemsize == 8 else "float32" if precision == "ieee" else precision
 
 
 @functools.lru_cache(4096)
@@ -108,19 +162,34 @@ def config(
     batch: int = 1,
     precision: str = "ieee",
     aligned: bool = True,
+    described: bool = False,
+    layout: str = "nn",
 ) -> Config:
-    """Tile, warps, stages and split of K that the cost model finds fastest for this shape.
+    """The tile of a product: a tuner's where it has one for this bucket, else the cost model's.
 
-    Tiles larger than the matrix are left out.
+    ``described``: the copy engine can read both operands. Tiles larger than the matrix are left
+    out.
     """
-    kind, gpu = kind_of(dtype, precision, aligned), machine()
-    fitting = [t for t in TILES[kind] if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
+    gpu = machine()
+    described = described and gpu.arch >= 90 and dtype.kind not in "iu" and dtype.itemsize < 8
+    kind = kind_of(dtype, precision, aligned or described)
+    case = Case("matmul", kind, gpu.arch, (M, N, K, batch), layout if described else "")
+    found = lookup(case)
+    if found is not None and (described or not found.tma):
+        return found
+    tiles = [*TILES[kind_of(dtype, precision, aligned)]]
+    if described:
+        tiles += DESCRIPTOR_TILES.get(kind, [])
+    fitting = [t for t in tiles if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
     options = [
         tile._replace(split_k=split)
         for tile in fitting
         for split in splits(gpu, batch * blocks(M, N, tile), K, tile.block_k)
     ]
     return min(options, key=lambda c: cost(gpu, kind, c, M, N, K, dtype.itemsize, batch))
+
+
+remembers(config.cache_clear)
 
 
 def blocks(M: int, N: int, c: Config) -> int:
@@ -147,6 +216,8 @@ def cost(
     arithmetic = 2 * area * c.block_k / (gpu.flops[kind] * reuse)
     step = max(together * max(arithmetic, tile_bytes / gpu.l2_bytes), gpu.step)
     time = triton.cdiv(programs, together) * (steps * step + gpu.start)
+    if c.tma:
+        time *= DESCRIPTOR_GAIN
     if c.split_k > 1:
         wide = max(itemsize, 4)
         time += gpu.launch + 2 * c.split_k * batch * M * N * wide / gpu.dram_bytes
@@ -155,7 +226,68 @@ def cost(
 
 def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
     """For a matrix times a vector: lanes along whichever axis lies together in memory."""
+    gpu = machine()
+    found = lookup(Case("matvec", "any", gpu.arch, (M, 1, K, batch), "n" if step_k == 1 else "t"))
+    if found is not None:
+        return found
     block_k = min(triton.next_power_of_2(max(K, 1)), 512 if abs(step_k) == 1 else 32)
     block_m = min(triton.next_power_of_2(M), max(2048 // block_k, 4))
     tiles = batch * triton.cdiv(M, block_m)
-    return Config(block_m, 1, block_k, split_k=splits(machine(), tiles, K, block_k)[-1])
+    return Config(block_m, 1, block_k, split_k=splits(gpu, tiles, K, block_k)[-1])
+
+
+# ---- what a tuner may try ------------------------------------------------------------------------
+
+ITEMSIZE = {"half": 2, "ragged": 2, "float64": 8}  # others 4
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}  # bytes a program may have
+
+
+def shared_bytes(c: Config, kind: str) -> int:
+    """Shared memory of the operands' tiles in flight, and of the tile on its way out."""
+    size = ITEMSIZE.get(kind, 4)
+    operands = c.num_stages * (c.block_m + c.block_n) * c.block_k * size
+    return operands + (c.block_m * c.block_n // c.subtiles * size if c.tma else 0)
+
+
+def refusal(c: Config, kind: str, arch: int) -> str:
+    """Why a matmul config cannot be good on an architecture, "" where it may be."""
+    limit = SHARED_MEMORY[80 if arch < 90 else 90 if arch < 100 else 100]
+    if shared_bytes(c, kind) > limit:
+        return f"needs {shared_bytes(c, kind)} of {limit} bytes of shared memory"
+    accumulators = c.block_m * c.block_n // (32 * c.num_warps)
+    if accumulators > (64 if kind in ("float32", "float64", "ragged", "tf32x3") else 256):
+        return f"keeps {accumulators} sums a thread"
+    if accumulators < 2:
+        return "has warps with less than 2 sums a thread"
+    if c.tma and (arch < 90 or kind not in DESCRIPTOR_TILES):
+        return "describes tensors where there is no copy engine or no tensor core to feed"
+    if (c.persistent or c.warp_specialize or c.subtiles > 1) and not c.tma:
+        return "is persistent, specialised or split without descriptors"
+    if c.warp_specialize and not (c.persistent and c.num_warps == 4 and c.block_m >= 128):
+        return "specialises warps of another number than 4, or of one tile"
+    if c.split_k > 1 and c.persistent and c.warp_specialize:
+        return "splits K and specialises warps"
+    return ""
+
+
+def candidates(space: Space, kind: str, arch: int) -> Iterator[Config]:
+    """The configs of a space that are not refused, those shipped first."""
+    known = shipped(kind, arch)
+    yield from known
+    for c in space.all():
+        if c not in known and not refusal(c, kind, arch):
+            yield c
+
+
+SPACE = declare(
+    Space(
+        "matmul",
+        {
+            "block_m": (16, 32, 64, 128, 256), "block_n": (16, 32, 64, 128, 256),
+            "block_k": (16, 32, 64, 128), "num_warps": (4, 8), "num_stages": (2, 3, 4, 5),
+            "split_k": (1,), "group_m": (8,), "tma": (False, True), "persistent": (False, True),
+            "warp_specialize": (False, True), "subtiles": (1, 2),
+        },
+        candidates,
+    )
+)  # fmt: skip
