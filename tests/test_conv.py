@@ -213,3 +213,87 @@ def test_windows_of_more_than_256_elements_are_told_apart(device: str):
     want = np.zeros_like(x)
     want[0, 0, [0, 258]] = 2, 3
     np.testing.assert_array_equal(xs.grad.cpu().numpy(), want)
+
+
+# ---- on a GPU ------------------------------------------------------------------------------------
+
+
+def gradients(x: np.ndarray, w: np.ndarray, device: str, **options) -> list[np.ndarray]:
+    """y and both gradients of a convolution, in float64 where on the CPU."""
+    xs, ws = (tensor(a, device) for a in (x, w))
+    if device == "cpu":
+        xs, ws = xs.double(), ws.double()
+    xs.requires_grad_()
+    ws.requires_grad_()
+    y = tgrad.conv2d(xs, ws, **options)
+    g = tensor(random(*y.shape, seed=5), device).to(y.dtype)
+    found = [y.detach(), *tgrad.autograd.grad(y, [xs, ws], g)]
+    return [a.cpu().double().numpy() for a in found]
+
+
+CASES = (
+    ((1, 40, 6, 5), (36, 20, 3, 2), {"padding": 1, "groups": 2}),  # channels padded by group
+    ((2, 16, 7, 6), (24, 16, 3, 3), {"stride": (2, 3), "padding": (0, 1), "dilation": (1, 2)}),
+    ((2, 16, 4, 4), (32, 16, 1, 1), {}),  # a product
+    ((2, 32, 3, 3), (48, 16, 1, 1), {"groups": 2}),  # rows of 9 pixels, off 16 bytes
+    ((1, 16, 5, 5), (16, 16, 1, 1), {"stride": 2}),
+    ((1, 16, 5, 5), (16, 16, 1, 1), {"padding": 1}),
+)
+
+
+@pytest.mark.parametrize("shape, size, options", CASES)
+def test_many_channels_agree_with_float64(shape, size, options):
+    x, w = random(*shape), random(*size, seed=1)
+    for got, want in zip(
+        gradients(x, w, "cuda", **options), gradients(x, w, "cpu", **options), strict=True
+    ):
+        assert error(got, want) < 3e-6
+
+
+@pytest.mark.parametrize(
+    "shape, size", (((1, 20, 6, 5), (17, 20, 3, 3)), ((1, 3, 6, 5), (4, 3, 3, 2)))
+)
+def test_64_bit_offsets_give_the_same_convolution(monkeypatch, shape, size):
+    from tgrad.kernels.cuda.limits import limits
+
+    x, w = random(*shape), random(*size, seed=1)
+    plain = gradients(x, w, "cuda", padding=1, stride=2)
+    monkeypatch.setattr(limits, "index", 1)
+    for a, b in zip(gradients(x, w, "cuda", padding=1, stride=2), plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_the_layout_of_inputs_and_output_does_not_change_a_convolution():
+    from tgrad.kernels.cuda.conv import _conv2d
+
+    x, w = random(2, 16, 6, 4), random(16, 16, 3, 3, seed=1)
+    want = reference(x.astype(np.float64), w.astype(np.float64), padding=1)
+    for xs in (tensor(x, "cuda"), channels_last(x, "cuda")):
+        for y in (tensor(np.empty_like(x), "cuda"), channels_last(x, "cuda")):
+            arrays = y.array, xs.array, tensor(w, "cuda").array
+            _conv2d(*arrays, None, (1, 1), (1, 1), (1, 1), 1, (6, 4))
+            assert error(y.cpu().numpy(), want) < 1e-6
+
+
+def test_quotients_by_multiplication_are_exact():
+    from tgrad.kernels.cuda.conv import reciprocal
+
+    rng = np.random.default_rng(0)
+    divisors = [2, 3, 7, 49, 64, 3136, 65535, 65536, 2**30, 2**31 - 1, *rng.integers(2, 2**31, 200)]
+    for d in map(int, divisors):
+        magic, shift = reciprocal(d)
+        assert -(2**31) <= magic < 2**31
+        edges = [0, 1, d - 1, d, 2 * d - 1, (2**31 - 1) // d * d - 1, 2**31 - 1]
+        x = np.array([*edges, *rng.integers(0, 2**31, 200)], np.uint64)
+        x = x[x < 2**31]
+        high = (x * np.uint64(magic % 2**32)) >> np.uint64(32 + shift)
+        np.testing.assert_array_equal(high, x // np.uint64(d))
+
+
+@pytest.mark.parametrize("pixels", (1, 60, 1000, 10**6))
+def test_the_parts_of_a_weight_gradient_cover_every_pixel_once(pixels):
+    from tgrad.kernels.cuda.tiles import Config, weight_parts
+
+    for tiles in (1, 3, 1000):
+        parts, each = weight_parts(Config(64, 64, 32), tiles, pixels)
+        assert (parts - 1) * each < pixels <= parts * each

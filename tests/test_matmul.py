@@ -167,14 +167,14 @@ def test_a_program_without_a_product_still_finishes():
 
 def test_64_bit_offsets_give_the_same_product(monkeypatch):
     from tgrad.kernels.cuda import matmul
+    from tgrad.kernels.cuda.limits import limits
 
     rng = np.random.default_rng(0)
     (x, a), (w, b) = (
         laid_out(rng.integers(-3, 4, s).astype(float), f, "float32")
         for s, f in (((2, 20, 24), False), ((24, 36), True))
     )
-    monkeypatch.setattr(matmul.Problem, "is_wide", lambda self: True)
-    monkeypatch.setattr(matmul.Problem, "is_far", lambda self: True)
+    monkeypatch.setattr(limits, "index", 1)
     tile = matmul.Config(16, 16, 16)
     tiles = (tile, tile._replace(split_k=2), engine_tile(), engine_tile(split_k=2))
     for choice in tiles:

@@ -2,11 +2,14 @@
 
 As on the CPU, forward and input gradient are one *correlation*, a gather without a stride of its
 own; the transpose of a strided convolution is one launch for each residue class of pixels, on
-strided views. All strides are true ones: channels-last inputs are read as they lie.
+strided views. From CHANNELS channels on the work is done channels-last: what does not lie so is
+copied once (cuDNN does the same), so that every load is of 16 bytes. A 1 x 1 convolution is a
+matrix product of ``matmul.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,24 +19,52 @@ import triton.language as tl
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
-from tgrad.kernels.cuda.depthwise import correlate_by_taps, is_wide, weight_by_taps
+from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.depthwise import correlate_by_taps, weight_by_taps
+from tgrad.kernels.cuda.limits import is_wide
+from tgrad.kernels.cuda.matmul import gemm
+from tgrad.kernels.cuda.tiles import conv_config, conv_kind, weight_parts
 from tgrad.kernels.windows import taps
 from tgrad.runtime import cuda, precision
 from tgrad.runtime.array import CudaArray, as_strided
 
 Pair = tuple[int, ...]  # (height, width)
-PROGRAMS = 264  # two for each multiprocessor of an H100: what the weight gradient is split for
+CHANNELS = 16  # of a group, from which on a step of the sum holds channels of one tap only
+UNIT = 8  # channels-last arrays have strides in multiples of so many elements: 16 bytes and more
 
 
 @triton.jit
+def quotient(x, divisor, magic, shift, WIDE: tl.constexpr):
+    """x // divisor for 0 <= x < 2^31 by one multiplication (Granlund and Montgomery 1994).
+
+    A division by a number that is not known to the compiler takes some twenty instructions, and
+    the weight gradient needs two for each pixel and step. ``magic`` is :func:`reciprocal`'s.
+    """
+    if WIDE:
+        return x // divisor
+    else:
+        high = tl.umulhi(x.to(tl.uint32), magic.to(tl.uint32, bitcast=True)) >> shift
+        return tl.where(divisor == 1, x, high.to(tl.int32))
+
+
+def reciprocal(divisor: int) -> tuple[int, int]:
+    """(magic, shift): magic = ceil(2^(31 + s) / divisor) as an int32's bits, shift = s - 1."""
+    s = (divisor - 1).bit_length()
+    if divisor == 1:
+        return 0, 0
+    return -(-(1 << (31 + s)) // divisor) - (1 << 32), s - 1
+
+
+@triton.jit(do_not_specialize=["pixels", "height", "width", "Q"])
 def correlate_kernel(
     y_ptr, x_ptr, w_ptr, b_ptr,
-    pixels, height, width, P, Q, filters, channels,
+    pixels, height, width, image, Q, filters, channels,
     stride_yn, stride_yk, stride_yp, stride_yq,
     stride_xn, stride_xc, stride_xh, stride_xw,
     stride_wg, stride_wk, stride_wc, stride_wr, stride_ws,
     stride_p, stride_q, offset_h, offset_w, step_r, step_s,
-    R: tl.constexpr, S: tl.constexpr, CHANNELS_LAST: tl.constexpr, HAS_BIAS: tl.constexpr,
+    R: tl.constexpr, S: tl.constexpr, CHANNELS_LAST: tl.constexpr, Y: tl.constexpr,
+    UNIT: tl.constexpr, HAS_BIAS: tl.constexpr, EVEN_C: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -42,7 +73,13 @@ def correlate_kernel(
     One program computes BLOCK_F filters of one group by BLOCK_P output pixels (over all images)
     and keeps them in registers; the filters' tile runs fastest, so that neighbours share x in L2.
     With CHANNELS_LAST a step reads BLOCK_K channels of one tap, contiguous and with one mask per
-    pixel; otherwise BLOCK_K of the (c, r, s) in the weight's own order, pixels contiguous.
+    pixel, and the taps of the same channels follow each other, which L1 keeps; otherwise BLOCK_K of
+    the (c, r, s) in the weight's own order, pixels side by side. Strides of x and w, and channels,
+    are in multiples of UNIT. Y says what lies together in y: "channels", "pixels" (all of an
+    image), or "rows". Bytes moved by a program: C * R * S * (BLOCK_F + BLOCK_P) elements, most of
+    them from L2, and its tile of y; 2 * C * R * S * BLOCK_F * BLOCK_P flops.
+
+    Specialised: the filter's size; channels, filters, P * Q and strides on 16; strides on 1.
     """
     pid = tl.program_id(0)
     tiles = tl.cdiv(filters, BLOCK_F)
@@ -55,44 +92,46 @@ def correlate_kernel(
         offs_f = offs_f.to(tl.int64)
         offs_p = offs_p.to(tl.int64)
         offs_k = offs_k.to(tl.int64)
+    channels *= UNIT
     mask_f = offs_f < filters
     mask_p = offs_p < pixels
-    n = offs_p // (P * Q)
-    p = offs_p // Q % P
-    q = offs_p % Q
+    n = offs_p // image
+    at = offs_p - n * image
+    p = at // Q
+    q = at % Q
     h = p * stride_p + offset_h
     v = q * stride_q + offset_w
-    x_ptr += group * channels * stride_xc
-    x_at = n * stride_xn + h * stride_xh + v * stride_xw
-    w_ptr += group * stride_wg
-    w_at = offs_f * stride_wk
+    x_at = n * (stride_xn * UNIT) + h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
+    w_ptr += group * (stride_wg * UNIT)
+    w_at = offs_f * (stride_wk * UNIT)
     acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
     if CHANNELS_LAST:
-        blocks = tl.cdiv(channels, BLOCK_K)
-        for i in range(R * S * blocks):
-            tap = i // blocks
+        x_ptr += group * channels
+        step_xh = step_r * (stride_xh * UNIT)
+        step_xw = step_s * (stride_xw * UNIT)
+        for i in range(R * S * tl.cdiv(channels, BLOCK_K)):
+            tap = i % (R * S)  # pyright: ignore[reportOperatorIssue]
             r = tap // S
             s = tap % S
-            c = i % blocks * BLOCK_K + offs_k
+            c = i // (R * S) * BLOCK_K + offs_k
             inside = mask_p & (h + r * step_r >= 0) & (h + r * step_r < height)
             inside = inside & (v + s * step_s >= 0) & (v + s * step_s < width)
-            x_tap = x_at + r * step_r * stride_xh + s * step_s * stride_xw
-            x = tl.load(
-                x_ptr + x_tap[:, None] + c[None, :],  # stride_xc is 1
-                mask=inside[:, None] & (c < channels)[None, :],
-                other=0,
-            )
-            x = tl.trans(x)  # (BLOCK_K, BLOCK_P)
-            w = tl.load(
-                w_ptr + w_at[:, None] + (r * stride_wr + s * stride_ws + c * stride_wc)[None, :],
-                mask=mask_f[:, None] & (c < channels)[None, :],
-                other=0,
-            )
+            x_tap = x_at + r * step_xh + s * step_xw
+            w_tap = w_at + r * (stride_wr * UNIT) + s * (stride_ws * UNIT)
+            if EVEN_C:
+                mask_x = inside[:, None]
+                mask_w = mask_f[:, None]
+            else:
+                mask_x = inside[:, None] & (c < channels)[None, :]
+                mask_w = mask_f[:, None] & (c < channels)[None, :]
+            x = tl.load(x_ptr + x_tap[:, None] + c[None, :], mask=mask_x, other=0)
+            w = tl.load(w_ptr + w_tap[:, None] + c[None, :], mask=mask_w, other=0)
             if UPCAST:
                 x = x.to(tl.float32)
                 w = w.to(tl.float32)
-            acc = tl.dot(w, x, acc, input_precision=PRECISION, out_dtype=ACC)
+            acc = tl.dot(w, tl.trans(x), acc, input_precision=PRECISION, out_dtype=ACC)
     else:
+        x_ptr += group * channels * stride_xc
         total = channels * R * S
         for start in range(0, total, BLOCK_K):
             k = start + offs_k
@@ -117,78 +156,111 @@ def correlate_kernel(
     f = group * filters + offs_f
     if HAS_BIAS:
         acc += tl.load(b_ptr + f, mask=mask_f, other=0).to(ACC)[:, None]
-    y_at = n * stride_yn + p * stride_yp + q * stride_yq
-    tl.store(
-        y_ptr + (f * stride_yk)[:, None] + y_at[None, :],
-        maths.to(acc, y_ptr.dtype.element_ty),
-        mask=mask_f[:, None] & mask_p[None, :],
-    )
+    y = maths.to(acc, y_ptr.dtype.element_ty)
+    if Y == "pixels":
+        y_p = n * stride_yn + at
+    else:
+        y_p = n * stride_yn + p * stride_yp + q * stride_yq
+    if Y == "channels":  # neighbours in a thread's vector and in a warp
+        at = y_p[:, None] + (f * stride_yk)[None, :]
+        tl.store(y_ptr + at, tl.trans(y), mask=mask_p[:, None] & mask_f[None, :])
+    else:
+        at = (f * stride_yk)[:, None] + y_p[None, :]
+        tl.store(y_ptr + at, y, mask=mask_f[:, None] & mask_p[None, :])
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "pixels", "each", "height", "width", "P", "Q",
+        "magic_image", "shift_image", "magic_row", "shift_row",
+    ]
+)  # fmt: skip
 def weight_kernel(
     dw_ptr, g_ptr, x_ptr,
     pixels, each, height, width, P, Q, filters, channels,
+    magic_image, shift_image, magic_row, shift_row,
     stride_z, stride_k, stride_c, stride_r, stride_s,
     stride_gn, stride_gk, stride_gp, stride_gq,
     stride_xn, stride_xc, stride_xh, stride_xw,
     stride_p, stride_q, offset_h, offset_w, step_r, step_s,
-    R: tl.constexpr, S: tl.constexpr, G_LAST: tl.constexpr, X_LAST: tl.constexpr,
+    R: tl.constexpr, S: tl.constexpr, CHANNELS_LAST: tl.constexpr, UNIT: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_F: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """dw[z,f,c,r,s] = sum over the z-th ``each`` pixels of g[n,f,p,q] x[n, c, p*stride_p + ...].
 
-    One program keeps BLOCK_F filters by BLOCK_C of the (c, r, s) and walks its share of the pixels
-    of all images, BLOCK_P a step. G_LAST and X_LAST: channels lie contiguous, and tiles are read
-    along them; otherwise along pixels.
+    One program keeps BLOCK_F filters by BLOCK_C channels of one tap (or, channels apart, BLOCK_C of
+    the (c, r, s)) and walks its share of the pixels of all images, BLOCK_P a step. The parts z are
+    added in order by :func:`add_parts_kernel`: no atomics, the same bits every time. Bytes moved by
+    a program: each * (BLOCK_F + BLOCK_C) elements, most of them from L2, and its tile of a part;
+    2 * each * BLOCK_F * BLOCK_C flops. With CHANNELS_LAST g's and x's strides are in multiples of
+    UNIT, and both have their groups' channels padded to it.
+
+    Specialised: the filter's size; channels, filters and strides on 16; strides on 1.
     """
     pid = tl.program_id(0)
     tiles = tl.cdiv(filters, BLOCK_F)
     z = tl.program_id(1)
     group = tl.program_id(2)
     offs_f = (pid % tiles) * BLOCK_F + tl.arange(0, BLOCK_F)
-    offs_c = (pid // tiles) * BLOCK_C + tl.arange(0, BLOCK_C)
     offs_p = tl.arange(0, BLOCK_P)
+    rest = pid // tiles
     if WIDE:
         group = group.to(tl.int64)
         z = z.to(tl.int64)
         offs_f = offs_f.to(tl.int64)
-        offs_c = offs_c.to(tl.int64)
         offs_p = offs_p.to(tl.int64)
     mask_f = offs_f < filters
-    mask_c = offs_c < channels * R * S
-    if X_LAST:
-        c = offs_c % channels
-        r = offs_c // channels // S
-        s = offs_c // channels % S
+    if CHANNELS_LAST:
+        r = rest % (R * S) // S
+        s = rest % S
+        c = rest // (R * S) * BLOCK_C + tl.arange(0, BLOCK_C)
+        mask_c = c < channels
+        # Padding holds zeros: masks that end on a multiple of UNIT leave loads wide.
+        x_ptr += group * (tl.cdiv(channels, UNIT) * UNIT)
+        g_ptr += group * (tl.cdiv(filters, UNIT) * UNIT)
+        pad_f = offs_f < tl.cdiv(filters, UNIT) * UNIT
+        pad_c = c < tl.cdiv(channels, UNIT) * UNIT
     else:
+        offs_c = rest * BLOCK_C + tl.arange(0, BLOCK_C)
+        mask_c = offs_c < channels * R * S
         c = offs_c // (R * S)
         r = offs_c // S % R
         s = offs_c % S
+        x_ptr += group * channels * stride_xc
+        g_ptr += group * filters * stride_gk
+        pad_f = mask_f
+        pad_c = mask_c
+    if WIDE:
+        c = c.to(tl.int64)
     h_c = r * step_r + offset_h
     v_c = s * step_s + offset_w
-    x_c = h_c * stride_xh + v_c * stride_xw
-    x_c += c if X_LAST else c * stride_xc
-    x_ptr += group * channels * stride_xc
-    g_ptr += group * filters * stride_gk
     acc = tl.zeros((BLOCK_F, BLOCK_C), ACC)
     first = z * each
     last = tl.minimum(first + each, pixels)
     for start in range(first, last, BLOCK_P):
         at = start + offs_p
         mask_p = at < last
-        n = at // (P * Q)
-        p = at // Q % P
-        q = at % Q
-        g_p = n * stride_gn + p * stride_gp + q * stride_gq
-        x_p = n * stride_xn + p * stride_p * stride_xh + q * stride_q * stride_xw
+        n = quotient(at, P * Q, magic_image, shift_image, WIDE)
+        at = at - n * (P * Q)
+        p = quotient(at, Q, magic_row, shift_row, WIDE)
+        q = at - p * Q
+        g_p = n * (stride_gn * UNIT) + p * (stride_gp * UNIT) + q * (stride_gq * UNIT)
         h_p = p * stride_p
         v_p = q * stride_q
-        if G_LAST:
+        if CHANNELS_LAST:
+            h = h_p + h_c
+            v = v_p + v_c
+            inside = mask_p & (h >= 0) & (h < height) & (v >= 0) & (v < width)
+            x_p = n * (stride_xn * UNIT) + h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
             g = tl.load(
                 g_ptr + g_p[:, None] + offs_f[None, :],
-                mask=mask_p[:, None] & mask_f[None, :],
+                mask=mask_p[:, None] & pad_f[None, :],
+                other=0,
+            )
+            x = tl.load(
+                x_ptr + x_p[:, None] + c[None, :],
+                mask=inside[:, None] & pad_c[None, :],
                 other=0,
             )
             g = tl.trans(g)  # (BLOCK_F, BLOCK_P)
@@ -198,17 +270,12 @@ def weight_kernel(
                 mask=mask_f[:, None] & mask_p[None, :],
                 other=0,
             )
-        if X_LAST:
-            h = h_p[:, None] + h_c[None, :]
-            v = v_p[:, None] + v_c[None, :]
-            inside = (h >= 0) & (h < height) & (v >= 0) & (v < width)
-            inside = inside & mask_p[:, None] & mask_c[None, :]
-            x = tl.load(x_ptr + x_p[:, None] + x_c[None, :], mask=inside, other=0)
-        else:
             h = h_p[None, :] + h_c[:, None]
             v = v_p[None, :] + v_c[:, None]
             inside = (h >= 0) & (h < height) & (v >= 0) & (v < width)
             inside = inside & mask_p[None, :] & mask_c[:, None]
+            x_p = n * stride_xn + h_p * stride_xh + v_p * stride_xw
+            x_c = c * stride_xc + h_c * stride_xh + v_c * stride_xw
             x = tl.load(x_ptr + x_p[None, :] + x_c[:, None], mask=inside, other=0)
             x = tl.trans(x)  # (BLOCK_P, BLOCK_C)
         if UPCAST:
@@ -224,7 +291,7 @@ def weight_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts"])
 def add_parts_kernel(y_ptr, part_ptr, n, parts, BLOCK: tl.constexpr):
     """y = the sum of ``parts`` arrays of n elements, always in the same order. Reads each once."""
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -247,30 +314,60 @@ def options(x: CudaArray) -> dict[str, Any]:
     }
 
 
-def blocks(x: CudaArray, filters: int) -> tuple[int, int, int, int]:
-    """(filters, pixels, reduction) of a tile, and warps."""
-    if cuda.is_emulated():
-        return 16, 64, 32, 4
-    rows = max(16, min(128, triton.next_power_of_2(filters)))
-    if x.dtype.itemsize == 2:
-        return rows, 128, 64, 8 if rows >= 64 else 4
-    if x.dtype.itemsize == 8:
-        return min(rows, 32), 64, 16, 4
-    return min(rows, 64), 128 if rows < 64 else 64, 32, 4  # float32 outside tensor cores
+def reach(*arrays: CudaArray) -> bool:
+    """Whether an offset into one of them may need 64 bits."""
+    return is_wide(
+        *[sum(abs(s) * n for s, n in zip(a.steps, a.shape, strict=True)) for a in arrays]
+    )
 
 
-def weight_blocks(x: CudaArray, filters: int) -> tuple[int, int, int, int]:
-    """(filters, (c, r, s), reduction) of a tile, and warps: the largest without register spills."""
-    if cuda.is_emulated():
-        return 16, 64, 32, 4
-    rows = max(16, min(128, triton.next_power_of_2(filters)))
-    if x.dtype.itemsize == 2:
-        return (rows, 128, 32, 8) if rows >= 64 else (rows, 64, 32, 4)
-    return (min(rows, 32), 32, 16, 4) if x.dtype.itemsize == 8 else (min(rows, 64), 64, 16, 4)
+def together(y: CudaArray) -> str:
+    """What lies side by side in (N, C, H, W)."""
+    _, channel, row, pixel = y.steps
+    if channel == 1:
+        return "channels"
+    return "pixels" if pixel == 1 and row == y.shape[3] else "rows"
 
 
-def is_channels_last(x: CudaArray, channels: int) -> bool:
-    return x.steps[1] == 1 and channels >= 16
+def in_units(steps: Sequence[int], channel: int) -> list[int]:
+    """Steps of a channels-last array in multiples of UNIT; that of the channels is 1 as it is."""
+    return [s if k == channel else s // UNIT for k, s in enumerate(steps)]
+
+
+def padded(channels: int) -> int:
+    return triton.cdiv(channels, UNIT) * UNIT
+
+
+def channels_last(x: CudaArray, groups: int) -> CudaArray:
+    """x (A, C, H, W) with channels innermost, each group's padded by zeros to a multiple of UNIT.
+
+    x itself where it lies so; else a copy, read and written once.
+    """
+    a, c, h, w = x.shape
+    each = c // groups
+    wide = padded(each)
+    other = (x.steps[0], x.steps[2], x.steps[3])
+    if x.steps[1] == 1 and each == wide and x.ptr % 16 == 0 and not any(s % UNIT for s in other):
+        return x
+    fresh = cuda.empty((a, h, w, groups, wide), x.dtype)
+    if wide > each:
+        _fill(fresh[..., each:], fresh, 0)
+    inside = fresh[..., :each].transpose(0, 3, 4, 1, 2)
+    copy(inside, as_strided(x, inside.shape, (x.strides[0], each * x.strides[1], *x.strides[1:])))
+    step = fresh.strides
+    return as_strided(fresh, (a, groups * wide, h, w), (step[0], step[4], step[1], step[2]))  # pyright: ignore[reportReturnType]
+
+
+def filters_last(w: CudaArray) -> CudaArray:
+    """w (G, K, C, R, S) with C innermost and padded likewise."""
+    g, k, c, r, s = w.shape
+    if g == 1 or w.strides[0] == k * w.strides[1]:
+        flat = channels_last(as_strided(w, (g * k, c, r, s), w.strides[1:]), 1)  # pyright: ignore[reportArgumentType]
+        step = flat.strides
+        return as_strided(flat, (g, k, padded(c), r, s), (k * step[0], *step))  # pyright: ignore[reportReturnType]
+    fresh = cuda.empty((g, k, c, r, s), w.dtype)
+    copy(fresh, w)
+    return filters_last(fresh)
 
 
 def correlate(
@@ -281,27 +378,36 @@ def correlate(
     stride: Pair,
     offset: Pair,
     step: Pair,
+    last: bool = False,
 ) -> None:
-    """Fill y: b[k] + sum over c,r,s of x[n, c, p*stride + offset + r*step, ...] w[g,k,c,r,s]."""
+    """Fill y: b[k] + sum over c,r,s of x[n, c, p*stride + offset + r*step, ...] w[g,k,c,r,s].
+
+    ``last``: x and w are channels-last, padded in C.
+    """
     n, _, p, q = y.shape
     groups, filters, channels, r, s = w.shape
     if y.size == 0:
         return
     if r * s == 0:  # no tap reaches these pixels: a sum over no channels
-        channels, r, s = 0, 1, 1
+        channels, r, s, last = 0, 1, 1, False
     elif groups > 1 and channels * filters <= 16:
         correlate_by_taps(y, x, w, b, stride, offset, step)
         return
-    block_f, block_p, block_k, warps = blocks(x, filters)
+    kind = conv_kind(x.dtype, precision.input_precision(), last)
+    c = conv_config("conv2d", kind, (filters, n * p * q, channels * r * s, groups))
+    xs = in_units(x.steps, 1) if last else x.steps
+    ws = in_units(w.steps, 2) if last else w.steps
     cuda.launch(
         correlate_kernel,
-        (triton.cdiv(filters, block_f) * triton.cdiv(n * p * q, block_p), groups),
+        (triton.cdiv(filters, c.block_m) * triton.cdiv(n * p * q, c.block_n), groups),
         y, x, w, w if b is None else b,
-        n * p * q, x.shape[2], x.shape[3], p, q, filters, channels,
-        *y.steps, *x.steps, *w.steps, *stride, *offset, *step,
-        R=r, S=s, CHANNELS_LAST=is_channels_last(x, channels), HAS_BIAS=b is not None,
-        WIDE=is_wide(y, x, w), BLOCK_F=block_f, BLOCK_P=block_p, BLOCK_K=block_k,
-        num_warps=warps, **options(x),
+        n * p * q, x.shape[2], x.shape[3], p * q, q, filters,
+        channels // UNIT if last else channels,
+        *y.steps, *xs, *ws, *stride, *offset, *step,
+        R=r, S=s, CHANNELS_LAST=last, Y=together(y), UNIT=UNIT if last else 1,
+        HAS_BIAS=b is not None, EVEN_C=channels % c.block_k == 0, WIDE=reach(y, x, w),
+        BLOCK_F=c.block_m, BLOCK_P=c.block_n, BLOCK_K=c.block_k,
+        num_warps=c.num_warps, num_stages=c.num_stages, **options(x),
     )  # fmt: skip
 
 
@@ -311,10 +417,50 @@ def by_group(w: CudaArray, groups: int) -> CudaArray:
     return as_strided(w, (groups, each, *w.shape[1:]), (each * w.strides[0], *w.strides))  # pyright: ignore[reportReturnType]
 
 
+def pixels_joined(x: CudaArray, groups: int) -> CudaArray | None:
+    """(N, C, H, W) as (N, G, C / G, H * W), None where only a copy could be."""
+    n, c, h, w = x.shape
+    s = x.strides
+    if h > 1 and w > 1 and s[2] != w * s[3]:
+        return None
+    near = s[3] if w > 1 else s[2]
+    return as_strided(x, (n, groups, c // groups, h * w), (s[0], c // groups * s[1], s[1], near))  # pyright: ignore[reportReturnType]
+
+
+def as_product(y: CudaArray, x: CudaArray, w: CudaArray, b: CudaArray | None) -> bool:
+    """Fill y with the 1 x 1 convolution of x by one batched product, and return whether that pays.
+
+    y[n,g] (K, H * W) = w[g] (K, C) @ x[n,g] (C, H * W). On tensor cores it does not where the
+    products' rows start off 16 bytes, as images of 7 x 7 pixels have them.
+    """
+    groups = w.shape[0]
+    joined, out = pixels_joined(x, groups), pixels_joined(y, groups)
+    if joined is None or out is None or y.size == 0 or w.shape[2] * w.shape[1] <= 16:
+        return False
+    slow = conv_kind(x.dtype, precision.input_precision(), True) in ("float32", "float64")
+    ragged = x.ptr % 16 or any(s * x.itemsize % 16 for s in joined.steps if s != 1)
+    if ragged and not slow and w.shape[2] >= CHANNELS:
+        return False
+    c = (
+        None
+        if b is None
+        else as_strided(b, (groups, w.shape[1], 1), (w.shape[1] * b.strides[0], b.strides[0], 0))
+    )
+    gemm(out, w[..., 0, 0], joined, 1, 0 if c is None else 1, c)  # pyright: ignore[reportArgumentType]
+    return True
+
+
 @kernel("_conv2d", "cuda")
 def _conv2d(y, x, w, b, stride, padding, dilation, groups, size):
+    w, taps_ = by_group(w, groups), w.shape[2:]
+    whole = taps_ == (1, 1) and stride == (1, 1) and padding == (0, 0) and size == x.shape[2:]
+    if whole and as_product(y, x, w, b):
+        return
+    last = w.shape[2] >= CHANNELS and y.size > 0
+    if last:
+        x, w = channels_last(x, groups), filters_last(w)
     offset = (-padding[0], -padding[1])
-    correlate(y, x, by_group(w, groups), packed(b), stride, offset, dilation)
+    correlate(y, x, w, packed(b), stride, offset, dilation, last)
 
 
 def packed(b: CudaArray | None) -> CudaArray | None:
@@ -327,7 +473,13 @@ def packed(b: CudaArray | None) -> CudaArray | None:
 
 @kernel("conv2d_backward_input", "cuda")
 def conv2d_backward_input(dx, g, w, stride, padding, dilation, groups, size):
-    w = by_group(w, groups).transpose(0, 2, 1, 3, 4)
+    w, taps_ = by_group(w, groups).transpose(0, 2, 1, 3, 4), w.shape[2:]
+    whole = taps_ == (1, 1) and stride == (1, 1) and padding == (0, 0) and size == g.shape[2:]
+    if whole and as_product(dx, g, w, None):
+        return
+    last = w.shape[2] >= CHANNELS and dx.size > 0
+    if last:
+        g, w = channels_last(g, groups), filters_last(w)
     for i in range(min(stride[0], size[0])):
         for j in range(min(stride[1], size[1])):
             h = taps(i, stride[0], padding[0], dilation[0], w.shape[3])
@@ -341,6 +493,7 @@ def conv2d_backward_input(dx, g, w, stride, padding, dilation, groups, size):
                 (1, 1),
                 (h.offset, v.offset),
                 (h.step, v.step),
+                last,
             )
 
 
@@ -354,24 +507,32 @@ def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
     if groups > 1 and channels * filters <= 16:
         weight_by_taps(dw, g, x, geometry, groups)
         return
-    block_f, block_c, block_p, warps = weight_blocks(x, filters)
-    tiles = triton.cdiv(filters, block_f) * triton.cdiv(channels * r * s, block_c) * groups
-    wanted = 4 if cuda.is_emulated() else PROGRAMS
-    steps = triton.cdiv(max(n * p * q, 1), block_p)
-    least = 1 if cuda.is_emulated() else 4  # steps that are worth a program
-    each = max(triton.cdiv(steps, max(wanted // tiles, 1)), min(least, steps)) * block_p
-    parts = triton.cdiv(max(n * p * q, 1), each)
+    last = min(channels, filters) >= CHANNELS and g.size > 0
+    if last:
+        g, x = channels_last(g, groups), channels_last(x, groups)
+    kind = conv_kind(x.dtype, precision.input_precision(), last)
+    pixels = n * p * q
+    c = conv_config("conv2d_backward_weight", kind, (filters, channels * r * s, pixels, groups))
+    tiles = triton.cdiv(filters, c.block_m)
+    tiles *= (
+        r * s * triton.cdiv(channels, c.block_n)
+        if last
+        else triton.cdiv(channels * r * s, c.block_n)
+    )
+    parts, each = weight_parts(c, tiles * groups, pixels)
     acc = np.dtype(np.float64 if dw.dtype == np.float64 else np.float32)
     out = dw if parts == 1 else cuda.empty((parts, *dw.shape), acc)
+    gs, xs = (in_units(a.steps, 1) if last else a.steps for a in (g, x))
     cuda.launch(
         weight_kernel,
-        (tiles // groups, parts, groups),
+        (tiles, parts, groups),
         out, g, x,
-        n * p * q, each, x.shape[2], x.shape[3], p, q, filters, channels,
-        dw.size, *out.steps[-4:], *g.steps, *x.steps, *geometry,
-        R=r, S=s, G_LAST=is_channels_last(g, filters), X_LAST=is_channels_last(x, channels),
-        WIDE=is_wide(g, x, out), BLOCK_F=block_f, BLOCK_C=block_c, BLOCK_P=block_p,
-        num_warps=warps, **options(x),
+        pixels, each, x.shape[2], x.shape[3], p, q, filters, channels,
+        *reciprocal(max(p * q, 1)), *reciprocal(max(q, 1)),
+        dw.size, *out.steps[-4:], *gs, *xs, *geometry,
+        R=r, S=s, CHANNELS_LAST=last, UNIT=UNIT if last else 1, WIDE=reach(g, x, out),
+        BLOCK_F=c.block_m, BLOCK_C=c.block_n, BLOCK_P=c.block_k,
+        num_warps=c.num_warps, num_stages=c.num_stages, **options(x),
     )  # fmt: skip
     if parts > 1:
         block = 1024

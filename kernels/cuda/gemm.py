@@ -7,6 +7,9 @@ Sources: Triton tutorials 03 and 09 (grouped order, persistent descriptors), CUT
 epilogues, split K), Osama et al. 2023 (arXiv:2301.03598) for why a short K is not worth splitting.
 """
 
+# Triton's types describe values inside kernels as those outside.
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 import triton

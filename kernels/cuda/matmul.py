@@ -21,11 +21,14 @@ from tgrad.kernels.cuda.gemm import (
     matvec_kernel,
     sum_splits_kernel,
 )
+from tgrad.kernels.cuda.limits import is_wide
 from tgrad.kernels.cuda.pointwise import merged
 from tgrad.kernels.cuda.tiles import config, machine, vector_config
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray, expand
 from tgrad.runtime.precision import input_precision
+
+PAST = 1 << 16  # elements by which offsets of a last tile may pass the end
 
 
 class Problem:
@@ -97,16 +100,18 @@ class Problem:
     def is_wide(self) -> bool:
         """Whether an offset inside one batch entry may pass 2^31."""
         sizes = ((self.M, self.N), (self.M, self.K), (self.K, self.N), (self.M, self.N))
-        return any(
-            abs(x[2]) * m + abs(x[3]) * n >= 2**31 - 2**16
-            for x, (m, n) in zip(self.steps, sizes, strict=True)
+        return is_wide(
+            *(
+                abs(x[2]) * m + abs(x[3]) * n + PAST
+                for x, (m, n) in zip(self.steps, sizes, strict=True)
+            )
         )
 
     def is_far(self) -> bool:
         """Whether an offset from the start of y or c may pass 2^31, batch entries included."""
         sizes = (self.outer, self.inner, self.M, self.N)
         reach = [sum(abs(s) * n for s, n in zip(self.steps[k], sizes, strict=True)) for k in (0, 3)]
-        return max(*reach, self.batch * self.M * self.N) >= 2**31 - 2**16
+        return is_wide(*(n + PAST for n in (*reach, self.batch * self.M * self.N)))
 
 
 def accumulator(dtype: np.dtype) -> tuple[Any, np.dtype]:

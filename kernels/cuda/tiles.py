@@ -77,9 +77,9 @@ DESCRIPTOR_TILES: dict[str, list[Config]] = {
     ],
 }  # fmt: skip
 # Warps of their own for loads and products pay or not by shape and GPU: a tuner's choice only.
+# 128 x 256 spills 328 bytes where a whole matrix is added.
 SPECIALIZED_TILES: dict[str, list[Config]] = {
     "half": [
-        Config(128, 256, 64, 4, 3, tma=True, persistent=True, warp_specialize=True, subtiles=2),
         Config(128, 128, 64, 4, 4, tma=True, persistent=True, warp_specialize=True, subtiles=2),
     ],
     "tf32": [
@@ -236,6 +236,79 @@ def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
     return Config(block_m, 1, block_k, split_k=splits(gpu, tiles, K, block_k)[-1])
 
 
+# ---- convolutions --------------------------------------------------------------------------------
+
+# (filters, pixels, reduction) of a tile. "ragged": half types whose channels are too few to lie
+# innermost. Gathered operands need registers for their addresses: tiles are smaller than above.
+CONV_TILES: dict[str, list[Config]] = {
+    "half": [
+        Config(128, 128, 64, 8, 4), Config(64, 256, 64, 8, 4), Config(64, 128, 64, 4, 4),
+        Config(32, 128, 64, 4, 4), Config(16, 128, 64, 4, 4), Config(64, 64, 64, 4, 4),
+    ],
+    "ragged": [Config(64, 128, 32, 8, 2), Config(32, 128, 32, 4, 2), Config(16, 128, 32, 4, 2)],
+    "tf32": [
+        Config(128, 128, 32, 8, 4), Config(64, 128, 32, 4, 4), Config(32, 128, 32, 4, 4),
+        Config(16, 128, 32, 4, 4),
+    ],
+    "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 32, 4, 3)],
+    "float32": [Config(64, 64, 32, 4, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 32, 4, 3)],
+    "float64": [Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
+}  # fmt: skip
+# (filters, channels, pixels)
+WEIGHT_TILES: dict[str, list[Config]] = {
+    "half": [
+        Config(128, 128, 64, 8, 4), Config(128, 64, 64, 8, 4), Config(64, 64, 64, 4, 4),
+        Config(32, 64, 64, 4, 4), Config(16, 64, 64, 4, 4),
+    ],
+    "ragged": [Config(64, 64, 32, 8, 2), Config(32, 64, 32, 4, 2), Config(16, 64, 32, 4, 2)],
+    "tf32": [Config(64, 64, 32, 4, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 32, 4, 3)],
+    "tf32x3": [Config(64, 64, 32, 8, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 32, 4, 3)],
+    "float32": [Config(64, 64, 16, 4, 3), Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
+    "float64": [Config(32, 32, 16, 4, 3), Config(16, 32, 16, 4, 3)],
+}  # fmt: skip
+CONVOLUTIONS = {"conv2d": CONV_TILES, "conv2d_backward_weight": WEIGHT_TILES}
+
+
+def conv_kind(dtype: np.dtype, precision: str, last: bool) -> str:
+    """The row of a table of convolutions' tiles."""
+    return kind_of(dtype, precision, last)
+
+
+@functools.lru_cache(4096)
+def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
+    """The tile of a convolution whose ``sizes`` as a product are (M, N, K, groups)."""
+    gpu = machine()
+    found = lookup(Case(name, kind, gpu.arch, sizes))
+    if found is not None:
+        return found
+    if cuda.is_emulated():
+        return Config(16, 64, 32)
+    M, N, K, batch = sizes
+    size = ITEMSIZE.get(kind, 4)
+    fitting = [t for t in CONVOLUTIONS[name][kind] if t.block_m <= max(M, 16)]
+    options = [  # a weight gradient's sum over pixels is split, a tile's over channels is not
+        t._replace(split_k=split)
+        for t in fitting
+        for split in (
+            splits(gpu, batch * blocks(M, N, t), K, t.block_k) if name != "conv2d" else [1]
+        )
+    ]
+    best = min(options, key=lambda c: cost(gpu, kind, c, M, N, max(K, 1), size, batch))
+    return best._replace(split_k=1)  # how often is for weight_parts
+
+
+remembers(conv_config.cache_clear)
+
+
+def weight_parts(c: Config, tiles: int, pixels: int) -> tuple[int, int]:
+    """Parts of a weight gradient's sum over pixels, and pixels of each, to fill the GPU twice."""
+    steps = triton.cdiv(max(pixels, 1), c.block_k)
+    least = min(1 if cuda.is_emulated() else SPLIT_DEPTH, steps)  # that are worth a program
+    wanted = 4 if cuda.is_emulated() else 2 * machine().multiprocessors
+    each = max(triton.cdiv(steps, max(wanted // tiles, 1)), least) * c.block_k
+    return triton.cdiv(max(pixels, 1), each), each
+
+
 # ---- what a tuner may try ------------------------------------------------------------------------
 
 ITEMSIZE = {"half": 2, "ragged": 2, "float64": 8}  # others 4
@@ -279,15 +352,21 @@ def candidates(space: Space, kind: str, arch: int) -> Iterator[Config]:
             yield c
 
 
-SPACE = declare(
-    Space(
-        "matmul",
-        {
-            "block_m": (16, 32, 64, 128, 256), "block_n": (16, 32, 64, 128, 256),
-            "block_k": (16, 32, 64, 128), "num_warps": (4, 8), "num_stages": (2, 3, 4, 5),
-            "split_k": (1,), "group_m": (8,), "tma": (False, True), "persistent": (False, True),
-            "warp_specialize": (False, True), "subtiles": (1, 2),
-        },
-        candidates,
-    )
-)  # fmt: skip
+def convolutions(space: Space, kind: str, arch: int) -> Iterator[Config]:
+    """The configs of a convolution's space that are not refused, those shipped first."""
+    known = CONVOLUTIONS[space.kernel].get(kind, [])
+    yield from known
+    for c in space.all():
+        if c not in known and not refusal(c, kind, arch):
+            yield c
+
+
+TILE_VALUES = {
+    "block_m": (16, 32, 64, 128, 256), "block_n": (16, 32, 64, 128, 256),
+    "block_k": (16, 32, 64, 128), "num_warps": (4, 8), "num_stages": (2, 3, 4, 5),
+}  # fmt: skip
+ENGINE_VALUES = {"tma": (False, True), "persistent": (False, True),
+                 "warp_specialize": (False, True), "subtiles": (1, 2)}  # fmt: skip
+declare(Space("matmul", {**TILE_VALUES, **ENGINE_VALUES}, candidates))
+for _name in CONVOLUTIONS:
+    declare(Space(_name, TILE_VALUES, convolutions))
