@@ -276,7 +276,7 @@ def test_the_layout_of_inputs_and_output_does_not_change_a_convolution():
 
 
 def test_quotients_by_multiplication_are_exact():
-    from tgrad.kernels.cuda.conv import reciprocal
+    from tgrad.kernels.cuda.implicit_gemm import reciprocal
 
     rng = np.random.default_rng(0)
     divisors = [2, 3, 7, 49, 64, 3136, 65535, 65536, 2**30, 2**31 - 1, *rng.integers(2, 2**31, 200)]

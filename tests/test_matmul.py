@@ -207,7 +207,6 @@ def test_the_heuristics_fill_a_gpu(monkeypatch):
 
     half = np.dtype(np.float16)
     monkeypatch.setattr(tiles, "machine", lambda: tiles.H100)
-    tiles.config.cache_clear()
     large = tiles.config(8192, 8192, 8192, half)
     assert (large.block_m, large.block_n, large.split_k) == (128, 256, 1)
     deep = tiles.config(64, 64, 100_000, half)
@@ -219,10 +218,8 @@ def test_the_heuristics_fill_a_gpu(monkeypatch):
     by_engine = tiles.config(8192, 8192, 8192, half, described=True)
     assert by_engine.tma and by_engine.persistent
     assert not tiles.config(8192, 8192, 8192, np.dtype(np.float64), described=True).tma
-    tiles.config.cache_clear()
     monkeypatch.setattr(tiles, "machine", lambda: tiles.A100)
     assert not tiles.config(8192, 8192, 8192, half, described=True).tma
-    tiles.config.cache_clear()
 
 
 def test_a_tuned_config_comes_before_the_heuristic_for_its_whole_bucket():

@@ -6,15 +6,17 @@ the tables of ``configs.py`` first and a cost model last.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import triton
 
 from tgrad.kernels.cuda.configs import Case, Config, Space, declare, lookup, remembers
 from tgrad.runtime import cuda
+from tgrad.runtime.current import here
 
 # By kind of multiplication, from large to small: tiles whose operands are read by pointers. 64 rows
 # per 4 warps is the least that wgmma takes on sm_90, where none of them spills in any layout.
@@ -99,7 +101,8 @@ SPLIT_DEPTH = 4  # steps along K that a split must have to be worth its second p
 DESCRIPTOR_GAIN = 0.95  # of the time by pointers; published: 3 to 13% on an H100 (TRITON.md)
 
 
-class Machine(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)  # one object a GPU: caches go by identity
+class Machine:
     """What the cost model knows of a GPU; per multiprocessor and microsecond where not said."""
 
     arch: int
@@ -127,21 +130,34 @@ A100 = Machine(80, 108, rates(312, 19.5, 19.5, 108), dram_bytes=1.4e6, shared_me
 H100 = Machine(90, 132, rates(989, 67, 67, 132))
 B200 = Machine(100, 148, rates(2250, 75, 37, 148), l2_bytes=2.0e5, dram_bytes=5.6e6)
 # The interpreter's time is Python's: so much a program and a step, whatever the tile.
-EMULATED = H100._replace(arch=0, multiprocessors=4, shared_memory=1, start=2000.0, step=1000.0)
+EMULATED = dataclasses.replace(
+    H100, arch=0, multiprocessors=4, shared_memory=1, start=2000.0, step=1000.0
+)
 
 
 def machine() -> Machine:
-    """The model of the GPU in use."""
+    """The model of the GPU in use: the thread's current one."""
     if cuda.is_emulated():
         return EMULATED
-    gpu = cuda.active()
-    return model(getattr(gpu, "arch", H100.arch), getattr(gpu, "multiprocessors", None))
+    gpu: Any = cuda.active()
+    arch = getattr(gpu, "arch", None)
+    return model_of(here.place.index) if arch is None else model(arch)
 
 
 @functools.cache
-def model(arch: int, multiprocessors: int | None) -> Machine:
+def model_of(index: int) -> Machine:
+    """The model of one of the driver's GPUs."""
+    gpu: Any = cuda.active()
+    return model(gpu.unit(index).arch, gpu.driver.device_attribute(index, "MULTIPROCESSOR_COUNT"))
+
+
+@functools.cache
+def model(arch: int, multiprocessors: int = 0) -> Machine:
+    """The model of an architecture, with a number of multiprocessors other than its largest's."""
     base = A100 if arch < 90 else H100 if arch < 100 else B200
-    return base._replace(arch=arch, multiprocessors=multiprocessors or base.multiprocessors)
+    return dataclasses.replace(
+        base, arch=arch, multiprocessors=multiprocessors or base.multiprocessors
+    )
 
 
 def kind_of(dtype: np.dtype, precision: str, aligned: bool = True) -> str:
@@ -153,7 +169,6 @@ def kind_of(dtype: np.dtype, precision: str, aligned: bool = True) -> str:
     return "float64" if dtype.itemsize == 8 else "float32" if precision == "ieee" else precision
 
 
-@functools.lru_cache(4096)
 def config(
     M: int,
     N: int,
@@ -170,10 +185,24 @@ def config(
     ``described``: the copy engine can read both operands. Tiles larger than the matrix are left
     out.
     """
-    gpu = machine()
+    shape = (M, N, K, batch)
+    return matmul_config(machine(), shape, dtype, precision, aligned, described, layout)
+
+
+@functools.lru_cache(4096)
+def matmul_config(
+    gpu: Machine,
+    shape: tuple[int, int, int, int],
+    dtype: np.dtype,
+    precision: str,
+    aligned: bool,
+    described: bool,
+    layout: str,
+) -> Config:
+    M, N, K, batch = shape
     described = described and gpu.arch >= 90 and dtype.kind not in "iu" and dtype.itemsize < 8
     kind = kind_of(dtype, precision, aligned or described)
-    case = Case("matmul", kind, gpu.arch, (M, N, K, batch), layout if described else "")
+    case = Case("matmul", kind, gpu.arch, shape, layout if described else "")
     found = lookup(case)
     if found is not None and (described or not found.tma):
         return found
@@ -189,7 +218,7 @@ def config(
     return min(options, key=lambda c: cost(gpu, kind, c, M, N, K, dtype.itemsize, batch))
 
 
-remembers(config.cache_clear)
+remembers(matmul_config.cache_clear)
 
 
 def blocks(M: int, N: int, c: Config) -> int:
@@ -274,14 +303,17 @@ def conv_kind(dtype: np.dtype, precision: str, last: bool) -> str:
     return kind_of(dtype, precision, last)
 
 
-@functools.lru_cache(4096)
 def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
     """The tile of a convolution whose ``sizes`` as a product are (M, N, K, groups)."""
-    gpu = machine()
+    return conv_config_of(machine(), name, kind, sizes)
+
+
+@functools.lru_cache(4096)
+def conv_config_of(gpu: Machine, name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
     found = lookup(Case(name, kind, gpu.arch, sizes))
     if found is not None:
         return found
-    if cuda.is_emulated():
+    if gpu is EMULATED:
         return Config(16, 64, 32)
     M, N, K, batch = sizes
     size = ITEMSIZE.get(kind, 4)
@@ -297,7 +329,7 @@ def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Confi
     return best._replace(split_k=1)  # how often is for weight_parts
 
 
-remembers(conv_config.cache_clear)
+remembers(conv_config_of.cache_clear)
 
 
 def weight_parts(c: Config, tiles: int, pixels: int) -> tuple[int, int]:

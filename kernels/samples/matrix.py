@@ -27,7 +27,8 @@ RAGGED = {
 KINDS = {
     "half": (HALF, ("highest",), LAYOUTS),
     "ragged": (HALF, ("highest",), RAGGED),
-    "tf32": (("float32",), ("high", "medium"), LAYOUTS),
+    "tf32": (("float32",), ("medium",), LAYOUTS),
+    "tf32x3": (("float32",), ("high",), LAYOUTS),
     "float32": (("float32",), ("highest",), LAYOUTS),
     "float64": (("float64",), ("highest",), LAYOUTS),
     "int": (INT, ("highest",), {"nn": LAYOUTS["nn"]}),
@@ -49,12 +50,11 @@ def with_tile(tile: object) -> Callable[..., tgrad.Tensor]:
 
 def every_tile(arch: int) -> list[Sample]:
     """Each tile shipped for sm_``arch`` in each dtype and layout, and with K split in one."""
-    from tgrad.kernels.cuda.tiles import TILES
+    from tgrad.kernels.cuda.tiles import shipped
 
     found = []
-    for kind, tiles in TILES.items():
-        dtypes, precisions, layouts = KINDS[kind]
-        for tile in tiles:
+    for kind, (dtypes, precisions, layouts) in KINDS.items():
+        for tile in shipped(kind, arch):
             for precision in precisions:
                 for name, operands in layouts.items():
                     for split in (1, 4) if name == "nt" else (1,):
