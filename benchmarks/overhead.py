@@ -4,6 +4,10 @@
 
 Every figure is the best of several medians, since a shared machine only ever adds time. The peers
 run in their own processes. `import tgrad` is measured in fresh processes, NumPy's import excluded.
+
+The column "cuda (fake driver)" is what a GPU's launch costs the host, measured without a GPU: ops
+on `cuda` tensors over the driver that the tests build (`tests/fake_driver`), which takes launches
+and computes nothing. "to launch" ends where cuLaunchKernel is called, "call" includes it.
 """
 
 from __future__ import annotations
@@ -16,12 +20,22 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CASES = ("x + y", "x.sum()", "x @ y", "x + y, grad", "x.sum(), grad", "x @ y, grad", "MLP step")
 AIM = {"x + y": 3.0, "x.sum()": 3.0, "x @ y": 3.0, "x + y, grad": 6.0, "x.sum(), grad": 6.0,
        "x @ y, grad": 6.0}  # fmt: skip
+
+
+# Ops on a GPU, of which the second half is recorded for backward; aims to the launch.
+CUDA_AIM = {"x + y": 3.0, "x * 2.0": 3.0, "relu(x)": 3.0, "x.add_(y)": 3.0, "x.sum()": 5.0,
+            "softmax(x)": 5.0, "x @ y": 5.0, "linear(x)": 5.0, "layer_norm(x)": 5.0}  # fmt: skip
 
 
 def microseconds(f: Callable[[], object], repeat: int = 25) -> float:
@@ -107,16 +121,94 @@ def framework_cases(name: str) -> dict[str, float]:
     return found
 
 
-def in_process(which: str) -> dict[str, float] | None:
+def cuda_cases() -> dict[str, list[float]]:
+    """Microseconds of ops on `cuda` [to the launch, in all], by the fake driver."""
+    from tgrad.runtime import driver, plan
+
+    launch, called = driver.cu.cuLaunchKernel, [0.0]
+
+    def stamped(*args: int) -> tuple[int]:
+        called[0] = time.perf_counter()
+        return (0,)
+
+    driver.cu.cuLaunchKernel = stamped
+    found = {name: [to_launch(call, called)] for name, call in cuda_ops().items()}
+    driver.cu.cuLaunchKernel = launch
+    plan.forget()  # recorded calls keep the function that they were recorded with
+    for name, call in cuda_ops().items():
+        found[name].append(to_launch(call))
+    return found
+
+
+def cuda_ops() -> dict[str, Callable[[], object]]:
+    """The ops of CUDA_AIM on small tensors, then again with gradients recorded."""
+    import tgrad
+    from tgrad.nn import functional as F
+
+    found: dict[str, Callable[[], object]] = {}
+    y, z = tgrad.ones(64, 64, device="cuda"), tgrad.ones(64, 64, device="cuda")
+    b = tgrad.ones(64, device="cuda")
+    for suffix, grad in (("", False), (", grad", True)):
+        x = tgrad.ones(64, 64, device="cuda").requires_grad_(grad)
+        found[f"x + y{suffix}"] = lambda x=x: x + y
+        found[f"x * 2.0{suffix}"] = lambda x=x: x * 2.0
+        found[f"relu(x){suffix}"] = lambda x=x: F.relu(x)
+        found[f"x.sum(){suffix}"] = lambda x=x: x.sum()
+        found[f"softmax(x){suffix}"] = lambda x=x: F.softmax(x, -1)
+        found[f"x @ y{suffix}"] = lambda x=x: x @ y
+        found[f"linear(x){suffix}"] = lambda x=x: F.linear(x, y, b)
+        found[f"layer_norm(x){suffix}"] = lambda x=x: F.layer_norm(x, (64,), b, b)
+        if not grad:
+            found["x.add_(y)"] = lambda: z.add_(y)
+    return found
+
+
+def to_launch(
+    call: Callable[[], object], called: list[float] | None = None, rounds: int = 200
+) -> float:
+    """Best over ``rounds`` of the mean microseconds from ``call()`` to its end, or to when
+    ``called`` was set. Rounds are short: the other programs of a busy machine miss some of them."""
+    for _ in range(5):
+        call()
+    best = float("inf")
+    for _ in range(rounds):
+        total = 0.0
+        for _ in range(50):
+            start = time.perf_counter()
+            call()
+            total += (called[0] if called else time.perf_counter()) - start
+        best = min(best, total / 50)
+    return best * 1e6
+
+
+def in_process(which: str, environment: dict[str, str] | None = None) -> dict[str, Any] | None:
     """The figures of one library, measured in a process of its own; None if it is not installed."""
     run = subprocess.run(
-        [sys.executable, __file__, "--only", which], capture_output=True, text=True, check=False
-    )
+        [sys.executable, __file__, "--only", which],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
     if run.returncode == 0:
         return json.loads(run.stdout)
     if f"No module named '{which}'" in run.stderr:
         return None
     raise RuntimeError(f"{which}: {run.stderr}")
+
+
+def on_fake_driver() -> dict[str, Any] | str:
+    """The figures of :func:`cuda_cases`, or why there are none."""
+    sys.path.insert(0, str(ROOT))
+    from tests import fake_driver
+
+    reason = fake_driver.missing()
+    if reason is not None:
+        return reason
+    with tempfile.TemporaryDirectory() as folder:
+        environment = fake_driver.environment(fake_driver.build(Path(folder)))
+        figures = in_process(
+            "cuda", environment | {"FAKE_CUDA_RECORD": "0", "FAKE_CUDA_EAGER": "1"}
+        )
+    assert figures is not None
+    return figures
 
 
 def import_seconds() -> float:
@@ -136,11 +228,14 @@ def import_seconds() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("numpy", "tgrad", "torch"), help=argparse.SUPPRESS)
+    cases = {"numpy": numpy_cases, "cuda": cuda_cases,
+             "tgrad": lambda: framework_cases("tgrad"),
+             "torch": lambda: framework_cases("torch")}  # fmt: skip
+    parser.add_argument("--only", choices=cases, help=argparse.SUPPRESS)
     parser.add_argument("--json", help="append one row to this file")
     args = parser.parse_args()
     if args.only:
-        print(json.dumps(numpy_cases() if args.only == "numpy" else framework_cases(args.only)))
+        print(json.dumps(cases[args.only]()))
         return
     results = {name: in_process(name) for name in ("numpy", "tgrad", "torch")}
     numpy, ours, torch = results["numpy"], results["tgrad"], results["torch"]
@@ -151,6 +246,14 @@ def main() -> None:
         aim = f"{AIM[case]:6.1f}" if case in AIM else f"{'':>6}"
         print(f"{case:<16}{numpy[case]:9.2f}{ours[case]:9.2f}{peer}"
               f"{ours[case] - numpy[case]:15.2f}{aim}")  # fmt: skip
+    cuda = on_fake_driver()
+    if isinstance(cuda, str):
+        print(f"cuda (fake driver): not measured, {cuda}")
+    else:
+        print(f"\n{'cuda (fake driver)':<22}{'to launch':>10}{'aim':>6}{'call':>9}")
+        for case, (launched, whole) in cuda.items():
+            aim = CUDA_AIM[case.removesuffix(", grad")]
+            print(f"{case:<22}{launched:10.2f}{aim:6.1f}{whole:9.2f}")
     seconds = import_seconds()
     print(f"import tgrad, NumPy's import excluded: {seconds * 1000:.0f} ms (aim: under 150)")
     if args.json:
@@ -160,6 +263,7 @@ def main() -> None:
             "machine": platform.processor() or platform.machine(),
             "python": platform.python_version(),
             "microseconds": results,
+            "cuda_fake_driver": None if isinstance(cuda, str) else cuda,
             "import_seconds": seconds,
         }
         with open(args.json, "a") as file:

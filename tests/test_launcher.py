@@ -237,3 +237,35 @@ def test_threads_do_not_mix_up_their_parameters():
     calls = fake.launches()
     assert len(calls) == 800 and all(c.params[0] == c.params[1] for c in calls)
     assert len({c.params[0] for c in calls}) == 800
+
+
+@on_fake_driver(memory=1 << 42)
+def test_kernels_over_2_31_elements_are_told_that_offsets_are_wide():
+    from tests.replays import start as start_tgrad
+
+    tgrad, _ = start_tgrad()
+    from tgrad.runtime.launcher import Launcher
+
+    seen, function = [], Launcher.function
+
+    def watched(self, kernel, args, constants, options):
+        seen.append((kernel.__name__, constants))
+        return function(self, kernel, args, constants, options)
+
+    Launcher.function = watched
+    n = (1 << 31) + 64
+    x = tgrad.empty(n, dtype=tgrad.uint8, device="cuda")
+    m = tgrad.empty(4, n // 4, dtype=tgrad.uint8, device="cuda")
+    half = tgrad.empty(n // 64, 64, dtype=tgrad.float16, device="cuda")
+    calls = {
+        "add": lambda: x + x, "strided": lambda: m.T + m.T, "sum": lambda: x.sum(),
+        "rows": lambda: m.sum(1), "columns": lambda: m.sum(0), "max": lambda: m.amax(0),
+        "copy": lambda: m.T.contiguous(), "any": lambda: x.any(), "cumsum": lambda: x.cumsum(0),
+        "softmax": lambda: half.softmax(-1), "gather": lambda: m[:, 5:].flip(1),
+    }  # fmt: skip
+    for name, call in calls.items():
+        seen.clear()
+        call()
+        # The first launch of each goes over the large array; a second pass may be small.
+        kernel, constants = seen[0]
+        assert constants.get("WIDE", True), (name, kernel, constants)

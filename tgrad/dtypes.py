@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -246,3 +246,8 @@ class Scalar(NamedTuple):
 
     value: bool | int | float | complex
     dtype: dtype
+
+    def argument(self) -> Any:
+        """The number as a Triton kernel takes it: floats have 32 bits unless NumPy says 64."""
+        value: Any = self.value
+        return np.float64(value) if self.dtype is float64 else value

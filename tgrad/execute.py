@@ -15,7 +15,8 @@ from tgrad.autograd.recorded import OpNode
 from tgrad.autograd.variable import Variable
 from tgrad.device import CPU, device
 from tgrad.registry import OPS, Op, Spec, wrap
-from tgrad.runtime import cuda, memory
+from tgrad.runtime import cuda, memory, plan, recording
+from tgrad.runtime.array import CudaArray
 from tgrad.runtime.current import at, here, is_elsewhere, on
 
 
@@ -66,9 +67,15 @@ def run(entry: Op, args: tuple) -> Any:
     else:
         where, tracked, arrays = read_inputs(entry, args)
         inputs = None
-    if where is not CPU and where.index != here.place.index:
-        with on(where.index or 0):
-            return run(entry, args)
+    if where is not CPU:
+        if where.index != here.place.index:
+            with on(where.index or 0):
+                return run(entry, args)
+        key = plan.key_of(arrays) if arrays is not None else None
+        if key is not None and (found := recording.find(entry.plans, key)) is not None:
+            result = run_planned(entry, args, where, tracked, arrays, found)
+            if result is not None:
+                return result
     spec = entry.card(*args)
     if spec.__class__ is tuple:
         return run_several(entry, args, inputs or entry.inputs(args), where, spec)
@@ -86,6 +93,55 @@ def run(entry: Op, args: tuple) -> Any:
     elif mode.inference:
         t.inference = True
     return t
+
+
+def run_planned(
+    entry: Op, args: tuple, where: device, tracked: bool, arrays: Any, found: Any
+) -> Any:
+    """The call by a plan, replayed or recorded now; None where it cannot be replayed."""
+    if found.__class__ is plan.Plan:
+        inputs = [a for a in arrays if a.__class__ is CudaArray]
+        ys = plan.replay(found, inputs, ())
+        params = found.params
+    else:
+        ys, params = record_plan(entry, args, found)
+    if ys is None:
+        return None
+    if ys.__class__ is CudaArray:
+        results: Any = wrap(ys, where)
+        several = (results,)
+    else:
+        results = several = tuple([wrap(y, where) for y in ys])
+    if tracked and entry.rules and mode.enabled:
+        if params:
+            args = with_params(entry, args, params)
+        record(entry, args, entry.inputs(args), several)
+    elif mode.inference:
+        for t in several:
+            t.inference = True
+    return results
+
+
+def record_plan(entry: Op, args: tuple, made: recording.Recording) -> tuple[Any, dict[str, Any]]:
+    """Run the call in full, and keep its plan if it has one; the outputs and the card's params."""
+    with made:
+        spec = entry.card(*args)
+    specs = spec if spec.__class__ is tuple else (spec,)
+    params = specs[0].params
+    if params:
+        args = with_params(entry, args, params)
+    ys = [cuda.empty(s.shape, s.dtype.numpy) for s in specs]
+    fill = entry.kernel("cuda")
+    if fill is None:
+        made.refuse("runs on the host")
+        execute(entry, args[entry.tensors[0]].device, ys, args)
+    else:
+        with made:
+            arrays = [made.tagged(a) for a in unwrap(entry, args)]
+            inputs = len(made.tags)
+            fill(*[made.tagged(y) for y in ys], *arrays)
+        made.finish(inputs, ys, params)
+    return (ys if spec.__class__ is tuple else ys[0]), params
 
 
 def finish_small(
@@ -254,7 +310,11 @@ def check_inplace(name: str, x: Any) -> None:
             "Inplace update to inference tensor outside InferenceMode is not allowed."
         )
     a = x.array
-    if a.size and any(s == 0 and n > 1 for s, n in zip(a.strides, a.shape, strict=True)):
+    if (
+        0 in a.strides
+        and a.size
+        and any(s == 0 and n > 1 for s, n in zip(a.strides, a.shape, strict=True))
+    ):
         raise RuntimeError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers "
             "to a single memory location. Please clone() the tensor before performing the "

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tgrad import dtypes
+from tgrad import dtypes, replay
 from tgrad.autograd.grad_mode import enable_grad, is_grad_enabled, mode
 from tgrad.autograd.graph import rebase_history
 from tgrad.autograd.recorded import OpNode, Rule
@@ -40,9 +40,10 @@ from tgrad.dispatch import (
     wrap,
 )
 from tgrad.expression import Program, Symbol, TensorMaths, bind, xp
+from tgrad.operands import NUMBER, Plan, broadcast, plan
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import CudaArray
-from tgrad.runtime.current import at, is_elsewhere
+from tgrad.runtime.current import at, here, is_elsewhere
 from tgrad.runtime.quiet import quiet
 
 __all__ = ["Instead", "Pointwise", "Program", "Symbol", "bind", "broadcast", "derivative",
@@ -50,7 +51,6 @@ __all__ = ["Instead", "Pointwise", "Program", "Symbol", "bind", "broadcast", "de
 
 FAST = 16384  # elements; below, one ufunc call without chunks or kept blocks is fastest
 NUMBERS = (int, float)  # exactly these take the short way
-NUMBER = (int, float, complex, bool, np.number, np.bool_)
 
 
 # ---- declaring -----------------------------------------------------------------------------------
@@ -234,24 +234,6 @@ def derivative(of: Callable, *inputs: str) -> Callable[[Callable], Any]:
 # ---- running -------------------------------------------------------------------------------------
 
 
-def broadcast(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The common shape. Raises RuntimeError naming the first pair that does not broadcast."""
-    shape = shapes[0]
-    for other in shapes[1:]:
-        if other == shape:
-            continue
-        extra = len(shape) - len(other)
-        a, b = ((1,) * -extra + shape, other) if extra < 0 else (shape, (1,) * extra + other)
-        for i, (m, n) in enumerate(zip(a, b, strict=True)):
-            if m != n and m != 1 and n != 1:
-                raise RuntimeError(
-                    f"{name}: The size of tensor a ({m}) must match the size of tensor b ({n}) at "
-                    f"non-singleton dimension {i}"
-                )
-        shape = tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
-    return shape
-
-
 def fast_unary(entry: Pointwise, general: Callable) -> Callable:
     """The op's function, with a short way for a small floating tensor on the CPU."""
 
@@ -263,6 +245,10 @@ def fast_unary(entry: Pointwise, general: Callable) -> Callable:
                 if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
                     y = quiet.run(entry.small or load_small(entry), a)
                     return finish_fast(entry, args, x.tracked, y, x.device)
+                if a.__class__ is CudaArray:
+                    t = replay.one(entry, args, x, a)
+                    if t is not None:
+                        return t
         return general(args, kwargs)
 
     return call
@@ -288,6 +274,10 @@ def fast_binary(entry: Pointwise, general: Callable) -> Callable:
                     elif z.__class__ in NUMBERS:
                         y = quiet.run(entry.small or load_small(entry), a, a.dtype.type(z))
                         return finish_fast(entry, args, x.tracked, y, x.device)
+                elif a.__class__ is CudaArray:
+                    t = replay.two(entry, args, x, a, z)
+                    if t is not None:
+                        return t
         return general(args, kwargs)
 
     return call
@@ -305,78 +295,6 @@ def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: dev
     return finish_small(entry, args, inputs, tracked, y, where)
 
 
-class Plan:
-    """What a call works out before anything is allocated."""
-
-    __slots__ = ("compute", "operands", "shape", "result", "where")  # noqa: RUF023 - order of use
-
-
-def plan(entry: Pointwise, args: tuple) -> Plan:
-    """Check devices, dtypes and shapes; choose the dtype to compute in and that of the result."""
-    dims, zeros, scalars, shapes = [], [], [], []
-    where: device | None = None
-    for i in entry.tensors:
-        a = args[i]
-        if isinstance(a, Variable):
-            shape = a.array.shape
-            (dims if shape else zeros).append(a.dtype)
-            shapes.append(shape)
-            if where is None or (where is not a.device and where.type == "cpu" and _movable(args)):
-                where = a.device
-            elif a.device is not where and not (a.device.type == "cpu" and not shape):
-                raise RuntimeError(
-                    f"{entry.name}: Expected all tensors to be on the same device, but found at "
-                    f"least two devices, {where} and {a.device}!"
-                )
-        elif isinstance(a, NUMBER):
-            scalars.append(dtypes.scalar_dtype(a))
-        elif a is not None or entry.signature.parameters[entry.names[i]].default is not None:
-            raise TypeError(
-                f"{entry.name}(): argument '{entry.names[i]}' must be Tensor or Number, "
-                f"not {type(a).__name__}"
-            )
-    if where is None:
-        raise TypeError(f"{entry.name}(): expected at least one Tensor")
-    if entry.refuses_bool and dtypes.bool_ in (*dims, *zeros, *scalars):
-        raise RuntimeError(
-            f"{entry.name}: a bool tensor is not supported; to invert a mask use ~ or logical_not()"
-        )
-    p = Plan()
-    common = dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
-    if common.category not in entry.accepts:
-        raise NotImplementedError(f"\"{entry.name}\" not implemented for '{common.name}'")
-    if entry.result == "float" and common.category < dtypes.FLOAT:
-        common = dtypes.get_default_dtype()
-    p.result = {"bool": dtypes.bool_, "real": common.to_real()}.get(entry.result, common)
-    half = common is dtypes.float16 or common is dtypes.bfloat16
-    p.compute = dtypes.float32 if half else common
-    p.shape = broadcast(entry.name, shapes)
-    p.where = where
-    p.operands = [operand(entry, i, a, p.compute, where) for i, a in enumerate(args)]
-    return p
-
-
-def _movable(args: tuple) -> bool:
-    """Whether every CPU tensor among ``args`` is 0-d, so that the call may run on a GPU."""
-    return all(
-        not a.array.shape for a in args if isinstance(a, Variable) and a.device.type == "cpu"
-    )
-
-
-def operand(entry: Pointwise, i: int, a: Any, compute: dtypes.dtype, where: device) -> Any:
-    """An array, or a :class:`dtypes.Scalar` in the dtype that the expression computes in."""
-    if isinstance(a, Variable):
-        if a.device is where:
-            return a.array
-        a = a.array.item()  # pyright: ignore[reportAttributeAccessIssue]
-    if compute.category == dtypes.INT:  # wraps, as a tensor's elements do
-        return dtypes.Scalar(int(np.asarray(int(a)).astype(compute.numpy)), compute)
-    if i in entry.params and compute.category < dtypes.FLOAT and a != a // 1:
-        return dtypes.Scalar(a, dtypes.scalar_dtype(a))
-    kind = (bool, int, float, complex)[compute.category]
-    return dtypes.Scalar(kind(a), compute)
-
-
 def fill(entry: Pointwise, p: Plan, y: Any) -> None:
     entry.kernel(p.where.type)(y, p.operands, p.compute)
 
@@ -388,6 +306,10 @@ def allocate(p: Plan) -> Any:
 
 def run(entry: Pointwise, args: tuple) -> Any:
     """One call by the general path: any mix of dtypes, shapes, numbers and devices."""
+    if here.place.heap is not None:
+        t = replay.run(entry, args, plan, fill)
+        if t is not None:
+            return t
     p = plan(entry, args)
     if is_elsewhere(p.where):
         with at(p.where):
@@ -429,16 +351,11 @@ def run_inplace(entry: Pointwise, args: tuple) -> Any:
     """``name_``: write the result over the first argument, whose shape and device stay."""
     x = args[0]
     check_inplace(entry.name + "_", x)
-    p = plan(entry, args)
-    if p.where is not x.device:
-        raise RuntimeError(
-            f"{entry.name}_: Expected all tensors to be on the same device, but found at least two "
-            f"devices, {x.device} and {p.where}!"
-        )
-    if is_elsewhere(p.where):
+    ready = replay.inplace(entry, args)
+    p = None if ready is not None and ready.is_recorded else plan_inplace(entry, args)
+    if p is not None and is_elsewhere(p.where):
         with at(p.where):
             return run_inplace(entry, args)
-    check_fits(entry.name + "_", Spec(p.shape, p.result), x)
     inputs = [_input(args[i]) for i in entry.tensors]
     node = None
     if mode.enabled and entry.rules and any(t is not None and t.tracked for t in inputs):
@@ -448,16 +365,34 @@ def run_inplace(entry: Pointwise, args: tuple) -> Any:
             [(x.array.shape, x.array.dtype, x.device)],
         )
         node.save_inputs(args, inputs, overwritten=x)
+    if ready is None or not ready.run(p, fill):
+        overwrite(entry, p or plan_inplace(entry, args), x)
+    rebase_history(x, node)
+    if node is not None:
+        node.save_outputs([x])
+    return x
+
+
+def plan_inplace(entry: Pointwise, args: tuple) -> Plan:
+    """The plan of ``name_``, whose result must fit the first argument."""
+    x = args[0]
+    p = plan(entry, args)
+    if p.where is not x.device:
+        raise RuntimeError(
+            f"{entry.name}_: Expected all tensors to be on the same device, but found at least two "
+            f"devices, {x.device} and {p.where}!"
+        )
+    check_fits(entry.name + "_", Spec(p.shape, p.result), x)
+    return p
+
+
+def overwrite(entry: Pointwise, p: Plan, x: Variable) -> None:
     if overlaps(x.array, p.operands[1:]):
         y = allocate(p)
         fill(entry, p, y)
         copy_array(x, y)
     else:
         fill(entry, p, x.array)
-    rebase_history(x, node)
-    if node is not None:
-        node.save_outputs([x])
-    return x
 
 
 def overlaps(y: Any, operands: Sequence[Any]) -> bool:
@@ -482,6 +417,8 @@ def inplace_method(entry: Pointwise) -> Callable[..., Any]:
     """The ``name_`` function of a pointwise op."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs and len(args) + 1 == entry.arity:
+            return run_inplace(entry, (self, *args))
         chosen, ready, _ = entry.arguments((self, *args), kwargs)
         return run_inplace(chosen, ready)
 

@@ -11,6 +11,7 @@ from tgrad import dtypes
 from tgrad.autograd.recorded import Rule
 from tgrad.autograd.variable import Variable
 from tgrad.device import device
+from tgrad.runtime.plan import Table
 
 
 class Spec:
@@ -53,6 +54,7 @@ class Op:
             or "Sequence[" in str(parameters[i].annotation)
         }  # fmt: skip
         self.kernels: dict[str, Callable[..., None]] = {}
+        self.plans = Table()  # recorded calls on a GPU
         self.rules: list[Rule] = []
         self.inplace: str | None = None  # "copy" or "direct": whether a kernel may have y is x
         self.function: Callable[..., Any] = card

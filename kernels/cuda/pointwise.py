@@ -118,7 +118,7 @@ def launch_expression(
     pattern = "".join([letter(a, i in conditions) for i, a in enumerate(operands)])
     arrays = [a for a, kind in zip(operands, pattern, strict=True) if kind in "ac"]
     narrowest = min(a.itemsize for a in (y, *arrays))
-    values = [scalar(a) if isinstance(a, Scalar) else a for a in operands]
+    values = [a.argument() if isinstance(a, Scalar) else a for a in operands]
     constants = {"F": compiled(expression), "T": TL[compute.name]}
     elements = 8192 if cuda.is_emulated() else max(1024, 2048 // narrowest)
     call = Call(pattern, y, values, constants, elements)
@@ -145,11 +145,6 @@ def letter(a: Any, condition: bool) -> str:
         return "s"
     stays = condition and a.dtype == np.bool_
     return ("p" if stays else "o") if a.size == 1 else ("c" if stays else "a")
-
-
-def scalar(s: Scalar) -> Any:
-    assert not isinstance(s.value, complex)
-    return np.float64(s.value) if s.dtype.name == "float64" else s.value
 
 
 def dense_steps(sizes: list[int]) -> list[int]:

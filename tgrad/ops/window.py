@@ -430,7 +430,7 @@ def storage(a: Array) -> tuple[int, int]:
         owner = above
     if isinstance(owner, np.ndarray):
         return address(owner), owner.nbytes
-    return owner.ptr, owner.nbytes  # pyright: ignore[reportAttributeAccessIssue]
+    return owner.ptr, owner.size  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def is_block(a: np.ndarray) -> bool:

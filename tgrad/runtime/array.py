@@ -20,7 +20,7 @@ class CudaArray:
     NumPy's are; ``steps`` are the same in elements, as kernels take them.
     """
 
-    __slots__ = ("device", "dtype", "owner", "ptr", "shape", "size", "strides")
+    __slots__ = ("device", "dtype", "layout", "owner", "ptr", "shape", "size", "strides")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class CudaArray:
         self.owner, self.ptr, self.shape, self.strides = owner, ptr, shape, strides
         self.dtype, self.device = dtype, device
         self.size = math.prod(shape)
+        self.layout: Any = None  # runtime.plan's, once it has looked for it
 
     ndim = property(lambda self: len(self.shape))
     itemsize = property(lambda self: self.dtype.itemsize)

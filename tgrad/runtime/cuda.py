@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tgrad.runtime.array import CudaArray
+from tgrad.runtime.current import here
 
 if TYPE_CHECKING:
     from tgrad.runtime.gpu import Gpu
@@ -92,7 +93,9 @@ def active() -> Gpu:
 
     Raises: RuntimeError where there is no GPU and no emulator.
     """
-    return _active if _active is not None else start()
+    runtime = _active if _active is not None else start()
+    sink = here.place.sink
+    return runtime if sink is None else sink.watched(runtime)
 
 
 def start() -> Any:
@@ -145,7 +148,9 @@ if hasattr(os, "register_at_fork"):
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> CudaArray:
     """Uninitialised contiguous device memory."""
-    return active().empty(shape, dtype)
+    made = (_active if _active is not None else start()).empty(shape, dtype)
+    sink = here.place.sink
+    return made if sink is None else sink.allocated(made)
 
 
 def launch(
@@ -162,4 +167,5 @@ def launch(
     where they fit), floats (32 bits; ``np.float64`` for 64). ``constants`` are its ``tl.constexpr``
     arguments by name; each set of values is compiled once. An empty grid launches nothing.
     """
-    active().launch(kernel, grid, args, constants, num_warps=num_warps, num_stages=num_stages)
+    runtime = _active if _active is not None else start()
+    runtime.launch(kernel, grid, args, constants, num_warps=num_warps, num_stages=num_stages)

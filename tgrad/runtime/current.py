@@ -19,14 +19,16 @@ class Place:
     """A GPU as one thread uses it.
 
     ``stream`` is the handle of the current stream. ``heap`` (of runtime.pool) is where
-    allocations come from; None until the first, and again whenever the stream changes.
+    allocations come from; None until the first, and again whenever the stream changes. ``sink`` is
+    the runtime.plan.Recording of the op that is being recorded, if one is.
     """
 
-    __slots__ = ("heap", "index", "stream")
+    __slots__ = ("heap", "index", "sink", "stream")
 
     def __init__(self, index: int):
         self.index, self.stream = index, DEFAULT_STREAM
         self.heap: Any = None
+        self.sink: Any = None
 
 
 class _Here(threading.local):

@@ -360,14 +360,16 @@ class Gpu:
         place = here.place
         unit = self.bind(place)
         try:
-            unit.launcher.launch(kernel, grid, args, constants, place.stream, **options)
+            made = unit.launcher.launch(kernel, grid, args, constants, place.stream, **options)
         except driver.CudaError as error:
             # Another library may have changed the thread's context since it was bound. Asking the
             # driver at every launch would cost as much again as a third of the launch.
             if error.code not in WRONG_CONTEXT or driver.get_context() == unit.context:
                 raise
             driver.set_context(unit.context)
-            unit.launcher.launch(kernel, grid, args, constants, place.stream, **options)
+            made = unit.launcher.launch(kernel, grid, args, constants, place.stream, **options)
+        if made is not None and place.sink is not None:
+            place.sink.launched(*made, args)
 
 
 def order(first: Unit, first_stream: int, second: Unit, second_stream: int) -> None:

@@ -26,10 +26,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tgrad.runtime import compiler
+from tgrad.runtime import compiler, plan
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.binaries import Binary
 from tgrad.runtime.compiler import DIVISOR, CompileError
+from tgrad.runtime.plan import single
+from tgrad.runtime.recording import Number32
 
 SHARED = 48 * 1024  # bytes of shared memory that a kernel may use without asking for more
 
@@ -62,7 +64,7 @@ PLAIN, SIZE, STRIDE = range(3)  # how much is made of an int: its width; 16; 16 
 
 
 def code(a: Any, use: int) -> Code:
-    """The code of one argument. Raises TypeError for what no kernel can take."""
+    """The code of one argument. Raises TypeError or OverflowError for what no kernel can take."""
     cls = a.__class__
     if cls is CudaArray:
         key = a.dtype, a.ptr % DIVISOR == 0
@@ -73,8 +75,10 @@ def code(a: Any, use: int) -> Code:
         if use == STRIDE and a == 1:
             return ONE
         kind = "i32" if -(1 << 31) <= a < 1 << 31 else "i64"
+        if kind == "i64" and not -(1 << 63) <= a < 1 << 63:
+            raise OverflowError(f"a kernel takes ints of up to 64 bits, got {a}")
         return NUMBERS[kind, use != PLAIN and a % DIVISOR == 0]
-    if cls is float:
+    if cls is float or cls is Number32:
         return NUMBERS["fp32", False]
     if cls is bool or cls is np.bool_:
         return NUMBERS["i1", False]
@@ -155,10 +159,21 @@ class Function:
         try:
             block = self.free.pop()
         except IndexError:
-            block = Block(array("Q", bytes(self.layout.size)))
-        values = [a.ptr if a.__class__ is CudaArray else a for a in args]
-        self.layout.pack_into(block.slots, 0, *[values[i] for i in self.kept], scratch, 0)
+            block = self.block()
+        self.write(block, args, scratch)
         return block
+
+    def block(self) -> Block:
+        return Block(array("Q", bytes(self.layout.size)))
+
+    def write(self, block: Block, args: Sequence[Any], scratch: int = 0) -> None:
+        kept = [args[i] for i in self.kept]
+        kept = [a.ptr if a.__class__ is CudaArray else a for a in kept]
+        try:
+            self.layout.pack_into(block.slots, 0, *kept, scratch, 0)
+        except OverflowError:
+            kept = [single(a) if isinstance(a, float) else a for a in kept]
+            self.layout.pack_into(block.slots, 0, *kept, scratch, 0)
 
 
 class Driver(Protocol):
@@ -195,6 +210,8 @@ class Launcher:
     ):
         self.driver, self.arch, self.allocate = driver, arch, allocate
         self.max_shared, self.blocking = max_shared, is_blocking()
+        if self.blocking:
+            plan.enable(False)
         self.functions: dict[tuple, Function] = {}
         self.alive: list[Any] = []  # kernels and constants whose identity is in a key
         self.uses: dict[tuple[int, int], tuple[int, ...]] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tgrad.runtime import plan
+
 # What Triton's tl.dot calls each of PyTorch's three levels.
 INPUT_PRECISION = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
 
@@ -25,6 +27,7 @@ def set_float32_matmul_precision(precision: str) -> None:
             f"{precision!r}"
         )
     _Setting.name = precision
+    plan.forget()
 
 
 def get_float32_matmul_precision() -> str:

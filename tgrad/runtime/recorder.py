@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tgrad.runtime import cuda
+from tgrad.runtime import cuda, plan
 from tgrad.runtime.array import CudaArray, contiguous_strides
 
 ALIGN = 512  # bytes: what a driver's allocations start on
@@ -100,7 +100,9 @@ def recording(arch: int = 90) -> Iterator[Recorder]:
     if cuda.is_emulated():
         raise RuntimeError("recording: kernels are emulated here; start with TRITON_INTERPRET=0")
     before, cuda._active = cuda._active, Recorder(arch)  # pyright: ignore[reportAttributeAccessIssue]
+    planned = plan.enable(False)  # a replay would go to the GPU
     try:
         yield cuda._active  # pyright: ignore[reportReturnType]
     finally:
         cuda._active = before
+        plan.enable(planned)

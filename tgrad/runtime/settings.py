@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tgrad.runtime import plan
+
 
 class _Determinism:
     required = False
@@ -20,6 +22,7 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
             f"use_deterministic_algorithms(): expected a bool, but got {type(mode).__name__}"
         )
     _Determinism.required = mode
+    plan.forget()
 
 
 def are_deterministic_algorithms_enabled() -> bool:
