@@ -75,7 +75,7 @@ def test_copies_are_done_in_the_order_of_their_stream_and_no_sooner():
 
 
 @on_fake_driver(memory=1 << 20)
-def test_pageable_memory_has_been_read_or_written_when_the_copy_returns():
+def test_pageable_memory_has_been_read_when_the_copy_returns():
     driver, _ = start()
     stream = driver.stream_create()
     a = driver.mem_alloc_async(4, stream)
@@ -83,6 +83,8 @@ def test_pageable_memory_has_been_read_or_written_when_the_copy_returns():
     driver.memcpy_htod_async(a, ctypes.addressof(host), 4, stream)
     host[:] = b"----"
     driver.memcpy_dtoh_async(ctypes.addressof(host), a, 4, stream)
+    assert host.raw == b"----"
+    driver.stream_synchronize(stream)
     assert host.raw == b"abcd"
 
 

@@ -83,6 +83,17 @@ def test_large_copies_pass_through_two_pieces(size: int):
     assert fake.live()["pinned"] <= 4 and not fake.violations()
 
 
+@pytest.mark.parametrize("size", [1, 65536, 65537])
+@on_fake_driver(memory=1 << 24, pageable=1)
+def test_a_gpu_that_reads_ordinary_memory_gets_it_from_where_it_stays(size: int):
+    gpu, _ = start()
+    a = numbers(size, dtype="uint8") + 1
+    kept = a.copy()
+    x = gpu.from_host(a)
+    a[:] = 0
+    np.testing.assert_array_equal(gpu.to_host(x), kept)
+
+
 @on_fake_driver()
 def test_an_upload_does_not_wait_for_the_gpu():
     gpu, fake = start()

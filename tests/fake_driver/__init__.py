@@ -129,7 +129,8 @@ def on_fake_driver(**settings: object) -> Callable[[Callable[..., None]], Callab
     """Run a test in its own process on the fake driver.
 
     ``settings``: ``devices=``, ``memory=`` (bytes a device), ``version=`` (13000), ``arch=`` (90),
-    ``eager=1`` (do work when it is queued), ``record=0``, ``fault="cuInit:1:100"`` (entry point,
+    ``eager=1`` (do work when it is queued), ``pageable=1`` (the GPU reads ordinary host memory, and
+    when it comes to it), ``record=0``, ``fault="cuInit:1:100"`` (entry point,
     which call, code); names in capitals are environment variables. Arguments must pickle.
     """
 

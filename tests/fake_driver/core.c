@@ -186,6 +186,7 @@ __attribute__((constructor)) static void configure(void) {
     settings.version = (int)from_env("FAKE_CUDA_VERSION", settings.version);
     settings.arch = (int)from_env("FAKE_CUDA_ARCH", settings.arch);
     settings.eager = from_env("FAKE_CUDA_EAGER", 0);
+    settings.pageable = from_env("FAKE_CUDA_PAGEABLE", 0);
     settings.record = from_env("FAKE_CUDA_RECORD", 1);
     const char *fault = getenv("FAKE_CUDA_FAULT");  // name:nth:code
     char name[64];

@@ -102,6 +102,7 @@ typedef struct {
     bool eager;                // do work when it is queued
     bool record;
     bool still;                // queries make no progress
+    bool pageable;             // the GPU reads pageable memory itself, and later
 } Settings;
 
 extern Settings settings;

@@ -240,8 +240,8 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t size, CUs
     if (!s) RETURN(CUDA_ERROR_INVALID_HANDLE);
     Block *b = find_block(to);
     if (size && (!b || b->freed || to + size > b->address + b->size)) RETURN(CUDA_ERROR_INVALID_VALUE);
-    bool now = !is_pinned(from, size);
-    if (now && s->capture) RETURN(refuse_capture(s->capture));
+    bool pageable = !is_pinned(from, size), now = pageable && !settings.pageable;
+    if (pageable && s->capture) RETURN(refuse_capture(s->capture));
     CUresult code = push(s, (Op){.kind = COPY_HD, .to = to, .from = U(from), .size = size}, call_.record);
     if (!code && now) run_to(s, s->end);
     RETURN(code);
@@ -253,11 +253,9 @@ CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t size, CUstream 
     if (!s) RETURN(CUDA_ERROR_INVALID_HANDLE);
     Block *b = find_block(from);
     if (size && (!b || b->freed || from + size > b->address + b->size)) RETURN(CUDA_ERROR_INVALID_VALUE);
-    bool now = !is_pinned(to, size);
-    if (now && s->capture) RETURN(refuse_capture(s->capture));
-    CUresult code = push(s, (Op){.kind = COPY_DH, .to = U(to), .from = from, .size = size}, call_.record);
-    if (!code && now) { run_to(s, s->end); code = sticky; }
-    RETURN(code);
+    if (s->capture && !is_pinned(to, size)) RETURN(refuse_capture(s->capture));
+    // To pageable memory CUDA may wait or not: here it does not, so that nobody relies on it.
+    RETURN(push(s, (Op){.kind = COPY_DH, .to = U(to), .from = from, .size = size}, call_.record));
 }
 
 static CUresult copy_between(Record *r, uint64_t to, uint64_t from, uint64_t size, CUstream stream) {

@@ -278,14 +278,15 @@ def host_free(address: int) -> None:
 
 
 def memcpy_htod_async(device: int, host: int, size: int, stream: int) -> None:
-    """Asynchronous where ``host`` is page-locked; else it has been read on return."""
+    """Asynchronous where ``host`` is page-locked; else it has been read on return, unless the GPU
+    reads such memory itself (the attribute PAGEABLE_MEMORY_ACCESS)."""
     (error,) = cu.cuMemcpyHtoDAsync(device, host, size, stream)
     if error:
         fail("cuMemcpyHtoDAsync", error)
 
 
 def memcpy_dtoh_async(host: int, device: int, size: int, stream: int) -> None:
-    """Asynchronous where ``host`` is page-locked; else it has been written on return."""
+    """Asynchronous where ``host`` is page-locked; else it may wait, which is not promised."""
     (error,) = cu.cuMemcpyDtoHAsync(host, device, size, stream)
     if error:
         fail("cuMemcpyDtoHAsync", error)

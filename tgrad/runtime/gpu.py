@@ -62,6 +62,7 @@ class Unit:
             self.arch = 10 * driver.device_attribute(index, "COMPUTE_CAPABILITY_MAJOR")
             self.arch += driver.device_attribute(index, "COMPUTE_CAPABILITY_MINOR")
             shared = driver.device_attribute(index, "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
+            self.reads_pageable = bool(driver.device_attribute(index, "PAGEABLE_MEMORY_ACCESS"))
             self.name = driver.device_name(index)
         except BaseException:
             driver.release_primary_context(index)

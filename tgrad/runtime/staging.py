@@ -2,8 +2,9 @@
 page-locked pieces where it is not.
 
 A pageable array of up to 64 KB is given to the driver as it is, which then copies it aside before
-it returns. A larger one passes through two page-locked pieces in turn: the processor fills one
-while the GPU fetches the other.
+it returns; not so where the GPU itself can read such memory, since nothing says when it will. All
+others pass through two page-locked pieces in turn: the processor fills one while the GPU fetches
+the other.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def upload(unit: Unit, to: int, a: np.ndarray, stream: int, non_blocking: bool) 
         if not non_blocking:
             driver.stream_synchronize(stream)
         return
-    if a.nbytes <= DIRECT:
+    if a.nbytes <= DIRECT and not unit.reads_pageable:
         driver.memcpy_htod_async(to, address(a), a.nbytes, stream)
         return
     source = a.reshape(-1).view(np.uint8)
@@ -86,6 +87,7 @@ def download(unit: Unit, a: np.ndarray, source: int, stream: int, non_blocking: 
         return
     if a.nbytes <= DIRECT:
         driver.memcpy_dtoh_async(address(a), source, a.nbytes, stream)
+        driver.stream_synchronize(stream)
         return
     out = a.reshape(-1).view(np.uint8)
     ahead: list[tuple[int, int, Block]] = []
