@@ -202,6 +202,28 @@ def test_batch_norm_splits_channels(layout):
     with_gradients(f, x, rng.standard_normal(8), rng.standard_normal(8))
 
 
+# ---- rows found by index -------------------------------------------------------------------------
+
+TABLE, WHERE = rng.standard_normal((9, 24)), np.array([[3, -1, 0], [8, 3, 3]])
+MOVES = {
+    "index": lambda x, i: x[i],
+    "index columns": lambda x, i: x[:, i],
+    "two indices": lambda x, i: x.reshape(3, 3, 24)[i % 3, i % 2],
+    "narrow": lambda x, i: x[:, 1:20][i],
+    "index_select": lambda x, i: x.index_select(0, i[1]),
+    "put": lambda x, i: x.index_put((i[0],), x[:3] * 2),
+    "fill": lambda x, i: x.index_fill(0, i[0] % 9, 7.0),
+    "add": lambda x, i: x.index_add(0, i[1], x[:3] * 2),
+}
+
+
+@pytest.mark.parametrize("case", MOVES)
+@pytest.mark.usefixtures("small")
+def test_rows_are_moved_whole(case):
+    where = tgrad.from_numpy(WHERE)
+    with_gradients(lambda x: MOVES[case](x, where.to(x.device)), TABLE)
+
+
 # ---- order ---------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,9 @@ checked the bounds where that costs no transfer; builds with Triton's debug opti
 from __future__ import annotations
 
 import functools
+import inspect
 import linecache
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ import triton.language as tl
 from tgrad.kernels.cuda import maths, ordered
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.settings import are_deterministic_algorithms_enabled
@@ -115,12 +118,96 @@ def source(mode: str, count: int, rank: int) -> Any:
     return jit("\n".join(lines) + "\n", f"<addressing {mode} {count} {rank}>")
 
 
+@functools.cache
+def rows_source(mode: str, count: int, rank: int) -> Any:
+    """The same where an innermost axis lies densely in table and flat, and indices pass it by.
+
+    A program moves BLOCK_M rows x BLOCK_N elements: an index is read once a row, and rows are
+    accessed 16 bytes wide. Rows run over ``rank`` axes. Sizes and steps of table and flat, those
+    of the indexed axes among them, come in units of VEC.
+    """
+    names = [f"i{j}" for j in range(count)]
+    flat = [] if mode == "fill" else ["flat"]
+    strided = ["table", *flat, *names]
+    heads = [
+        "value" if mode == "fill" else "flat_ptr", "table_ptr", *(f"{i}_ptr" for i in names),
+        *(f"{what}_{i}" for i in names for what in ("n", "step")), "size_n", "rows",
+        *(f"size_{k}" for k in range(rank)),
+        *(f"stride_{o}_{k}" for o in strided for k in range(rank)),
+    ]  # fmt: skip
+    place = {
+        o: " + ".join([f"at_{k} * stride_{o}_{k}" for k in range(rank)]) or "offs_m * 0"
+        for o in strided
+    }
+    lines = [
+        f"def addressing_kernel({', '.join(heads)}, VEC: tl.constexpr, WIDE: tl.constexpr,",
+        "                      BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):",
+        "    pid = tl.program_id(0)",
+        "    if WIDE:",
+        "        pid = pid.to(tl.int64)",
+        "        size_n = size_n.to(tl.int64)",
+        "    size_n = size_n * VEC",
+        "    blocks_n = tl.cdiv(size_n, BLOCK_N)",
+        "    offs_n = (pid % blocks_n) * BLOCK_N + tl.arange(0, BLOCK_N)",
+        "    offs_m = (pid // blocks_n) * BLOCK_M + tl.arange(0, BLOCK_M)",
+        "    mask_m = offs_m < rows",
+        "    mask_n = (offs_n < size_n)[None, :]",
+        "    inside = mask_m",
+        "    rest = offs_m",
+    ]
+    for k in reversed(range(rank)):
+        lines.append(f"    at_{k} = rest % size_{k}" if k else "    at_0 = rest")
+        if k:
+            lines.append(f"    rest = rest // size_{k}")
+    lines.append(f"    place = {place['table']}")
+    for i in names:
+        lines += [
+            f"    {i} = tl.load({i}_ptr + {place[i]}, mask=mask_m, other=0)",
+            f"    {i} = tl.where({i} < 0, {i} + n_{i}, {i})",
+            f"    good = ({i} >= 0) & ({i} < n_{i})",
+            '    tl.device_assert(good, "index out of bounds", mask=mask_m)',
+            "    inside = inside & good",
+            f"    place += {i}.to(offs_m.dtype) * step_{i}",
+        ]
+    lines += [
+        "    inside = inside[:, None] & mask_n",
+        "    table = table_ptr + (place * VEC)[:, None] + offs_n[None, :]",
+    ]
+    if mode == "fill":
+        lines += [
+            "    moved = tl.full((BLOCK_M, BLOCK_N), value, table_ptr.dtype.element_ty)",
+            "    tl.store(table, moved, mask=inside)",
+        ]
+        return jit("\n".join(lines) + "\n", f"<addressing rows {mode} {count} {rank}>")
+    lines.append(f"    flat = flat_ptr + (({place['flat']}) * VEC)[:, None] + offs_n[None, :]")
+    if mode == "gather":
+        lines += [
+            "    moved = tl.load(table, mask=inside, other=0)",
+            "    tl.store(flat, moved, mask=mask_m[:, None] & mask_n)",
+        ]
+    else:
+        lines.append("    moved = tl.load(flat, mask=inside, other=0)")
+        if mode == "set":
+            lines.append("    tl.store(table, moved, mask=inside)")
+        else:
+            lines += [
+                "    moved = to(moved, table_ptr.dtype.element_ty)",
+                '    tl.atomic_add(table, moved, mask=inside, sem="relaxed")',
+            ]
+    return jit("\n".join(lines) + "\n", f"<addressing rows {mode} {count} {rank}>")
+
+
 def jit(text: str, filename: str, **names: Any) -> Any:
-    """``triton.jit`` of source text; the line cache lets Triton (and tracebacks) read it back."""
+    """``triton.jit`` of source text; the line cache lets Triton (and tracebacks) read it back.
+
+    Sizes and strides are not specialised.
+    """
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    scope = {"tl": tl, "to": maths.to, "__name__": __name__, **names}
+    scope: dict[str, Any] = {"tl": tl, "to": maths.to, "__name__": __name__, **names}
     exec(compile(text, filename, "exec"), scope)
-    return triton.jit(scope["addressing_kernel"])
+    arguments = inspect.signature(scope["addressing_kernel"]).parameters
+    plain = [a for a in arguments if a.startswith(("n_", "step_", "size_", "rows"))]
+    return triton.jit(do_not_specialize=plain)(scope["addressing_kernel"])
 
 
 def merge(
@@ -173,6 +260,13 @@ def run(
     sizes, steps = merge(shape, [*strided, *(i.steps for i in indices)])
     reach = sum(abs(s) * m for s, m in zip(table_steps, shape, strict=True))
     reach += sum(abs(i.step) * i.size for i in indices)
+    reach = max(reach, *[i.array.size for i in indices], 0)
+    moved = steps[: len(strided)]
+    dense = sizes and all(st[-1] == 1 for st in moved)
+    passed = sizes and all(st[-1] == 0 for st in steps[len(strided) :])
+    if mode != "place" and dense and passed and sizes[-1] >= limits.inner:
+        run_rows(mode, flat, table, indices, sizes, steps, len(strided), reach)
+        return
     block = 8192 if cuda.is_emulated() else 1024
     heads = [flat] if mode == "place" else [flat, table]
     cuda.launch(
@@ -184,9 +278,32 @@ def run(
         *[v for i in indices for v in (i.size, i.step)],
         *sizes,
         *[s for st in steps for s in st],
-        WIDE=max(reach, n + block, *[i.array.size for i in indices], 0) >= 2**31,
+        WIDE=is_wide(reach, n + block),
         BLOCK=block,
     )
+
+
+def run_rows(
+    mode: str, flat: Any, table: CudaArray, indices: Sequence[Index], sizes: list[int],
+    steps: list[list[int]], strided: int, reach: int,
+) -> None:  # fmt: skip
+    """By :func:`rows_source`; the first ``strided`` of ``steps`` are table's and flat's."""
+    *outer, size_n = sizes
+    rows = math.prod(outer)
+    far = [s for st in steps[:strided] for s in st[:-1]]
+    vec = common_unit(16, size_n, *far, *[i.step for i in indices])
+    elements = 8192 if cuda.is_emulated() else max(1024, 2048 // table.itemsize)
+    block_n = min(elements, triton.next_power_of_2(size_n))
+    block_m = max(1, min(elements // block_n, triton.next_power_of_2(rows)))
+    blocks_m, blocks_n = triton.cdiv(rows, block_m), triton.cdiv(size_n, block_n)
+    cuda.launch(
+        rows_source(mode, len(indices), len(outer)), (blocks_m * blocks_n,), flat, table,
+        *[i.array for i in indices], *[v for i in indices for v in (i.size, i.step // vec)],
+        size_n // vec, rows, *outer, *[s // vec for s in far],
+        *[s for st in steps[strided:] for s in st[:-1]], VEC=vec,
+        WIDE=is_wide(reach, blocks_m * block_m * blocks_n * block_n), BLOCK_M=block_m,
+        BLOCK_N=block_n,
+    )  # fmt: skip
 
 
 def add(table: CudaArray, flat: CudaArray, locate: Callable[[CudaArray], Located]) -> None:

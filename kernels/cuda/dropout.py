@@ -8,23 +8,36 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
-from tgrad.kernels.cuda.random import launch, narrow, program_offsets, signed, word
+from tgrad.kernels.cuda.random import (
+    PLAIN,
+    launch,
+    narrow,
+    program_offsets,
+    put,
+    signed,
+    word,
+)
 from tgrad.runtime import cuda
 from tgrad.runtime.array import is_contiguous
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def dropout_kernel(
-    y_ptr, x_ptr, n, key, counter, threshold, scale, T: tl.constexpr, BLOCKS: tl.constexpr
-):
+    y_ptr, x_ptr, n, key, counter, threshold, scale,
+    T: tl.constexpr, EVEN: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
     """y = x * scale where the element's 32 bits reach ``threshold``, else 0; 8 a Philox block."""
     offs = program_offsets(8 * BLOCKS)
     keep = narrow(key, counter, BLOCKS).to(tl.uint64) >= word(threshold)
-    x = tl.load(x_ptr + offs, mask=offs < n, other=0).to(T)
+    if EVEN:
+        x = tl.load(x_ptr + offs, mask=offs < n // 16 * 16, other=0).to(T)
+    elif tl.max(offs, 0) < n:
+        x = tl.load(x_ptr + offs).to(T)
+    else:
+        x = tl.load(x_ptr + offs, mask=offs < n, other=0).to(T)
     y = x * tl.where(keep, tl.full((1,), scale, T), 0)
-    tl.store(y_ptr + offs, maths.to(y, y_ptr.dtype.element_ty), mask=offs < n)
+    put(y_ptr, y, offs, n, EVEN)
 
 
 @kernel("_dropout", "cuda")
@@ -34,7 +47,7 @@ def _dropout(y, x, p, key, counter):
         copy(fresh, x)
         x = fresh
     double = x.dtype == np.float64
-    threshold = min(int(p * 2.0**32 + 0.5), 2**32 - 1)
+    threshold = np.int64(min(int(p * 2.0**32 + 0.5), 2**32 - 1))
     scale = np.float64(1 / (1 - p)) if double else 1 / (1 - p)
     T = tl.float64 if double else tl.float32
     launch(

@@ -12,26 +12,34 @@ from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.limits import common_unit
 from tgrad.kernels.cuda.norm import acc_of, dense
 from tgrad.kernels.cuda.ordered import sort
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.settings import are_deterministic_algorithms_enabled
 
+PLAIN = ["n", "width", "rows", "w_row", "w_col", "padding_idx"]
 
-@triton.jit
+
+@triton.jit(do_not_specialize=PLAIN)
 def embedding_kernel(
     y_ptr, w_ptr, i_ptr, n, width, rows, w_row, w_col,
-    FLOATING: tl.constexpr, UNIT: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr,
+    FLOATING: tl.constexpr, UNIT: tl.constexpr, VEC: tl.constexpr, BLOCK_T: tl.constexpr,
+    BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK_T lookups x BLOCK_D columns. A row out of range is NaN (0 in integers)."""
+    """BLOCK_T lookups x BLOCK_D columns. A row out of range is NaN (0 in integers).
+
+    ``width``, and ``w_row`` where rows are dense (UNIT), come in units of VEC.
+    """
+    width = width * VEC
     k = tl.program_id(0).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
     d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     i = tl.load(i_ptr + k, mask=k < n, other=0).to(tl.int64)
     mask = (k < n)[:, None] & (d < width)[None, :]
     inside = mask & ((i >= 0) & (i < rows))[:, None]
     if UNIT:
-        at = (i * w_row)[:, None] + d[None, :]
+        at = (i * w_row * VEC)[:, None] + d[None, :]
     else:
         at = (i * w_row)[:, None] + (d * w_col)[None, :]
     if FLOATING:
@@ -41,7 +49,7 @@ def embedding_kernel(
     tl.store(y_ptr + (k * width)[:, None] + d[None, :], y, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def count_kernel(counts_ptr, i_ptr, n, rows, BLOCK: tl.constexpr):
     """How often each row was looked up; integers add up the same in any order."""
     k = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -50,12 +58,13 @@ def count_kernel(counts_ptr, i_ptr, n, rows, BLOCK: tl.constexpr):
     tl.atomic_add(counts_ptr + i, one, mask=(k < n) & (i >= 0) & (i < rows), sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def embedding_backward_kernel(
     dw_ptr, g_ptr, i_ptr, counts_ptr, n, width, rows, padding_idx,
-    BY_FREQUENCY: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr,
+    BY_FREQUENCY: tl.constexpr, VEC: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """dw[i] += g for BLOCK_T lookups x BLOCK_D columns, by atomics in float32 or wider."""
+    width = width * VEC
     k = tl.program_id(0).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
     d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     i = tl.load(i_ptr + k, mask=k < n, other=-1).to(tl.int64)
@@ -105,10 +114,13 @@ def embedding(y, weight, indices, padding_idx, scale_grad_by_freq, sparse):
         return
     n, (rows, width) = indices.size, weight.shape
     block_t, block_d = blocks(n, width)
+    w_row, w_col = weight.steps
+    vec = common_unit(16, width, w_row if w_col == 1 else 0)
     cuda.launch(
         embedding_kernel, (triton.cdiv(n, block_t), triton.cdiv(width, block_d)), y, weight,
-        dense(indices), n, width, rows, *weight.steps, FLOATING=weight.dtype.kind in "fV",
-        UNIT=weight.steps[1] == 1, BLOCK_T=block_t, BLOCK_D=block_d,
+        dense(indices), n, width // vec, rows, w_row // vec if w_col == 1 else w_row, w_col,
+        FLOATING=weight.dtype.kind in "fV", UNIT=w_col == 1, VEC=vec, BLOCK_T=block_t,
+        BLOCK_D=block_d,
     )  # fmt: skip
 
 
@@ -130,11 +142,11 @@ def embedding_backward(dw, g, indices, rows, padding_idx, scale_grad_by_freq):
             _fill(counts, counts, 0)
             grid = (triton.cdiv(n, 1024),)
             cuda.launch(count_kernel, grid, counts, where, n, rows, BLOCK=1024)
-        block_t, block_d = blocks(n, width)
+        (block_t, block_d), vec = blocks(n, width), common_unit(16, width)
         cuda.launch(
             embedding_backward_kernel, (triton.cdiv(n, block_t), triton.cdiv(width, block_d)),
-            total, dense(g), where, counts, n, width, rows, padding_idx,
-            BY_FREQUENCY=scale_grad_by_freq, BLOCK_T=block_t, BLOCK_D=block_d,
+            total, dense(g), where, counts, n, width // vec, rows, padding_idx,
+            BY_FREQUENCY=scale_grad_by_freq, VEC=vec, BLOCK_T=block_t, BLOCK_D=block_d,
         )  # fmt: skip
     if total is not dw:
         copy(dw, total)

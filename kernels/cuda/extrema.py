@@ -150,15 +150,15 @@ def _argmin(y, x, dim, keepdim):
 
 
 @triton.jit
-def place_one_kernel(y_ptr, x_ptr, i_ptr, n, size, inner, WIDE: tl.constexpr, BLOCK: tl.constexpr):
+def place_one_kernel(y_ptr, x_ptr, i_ptr, n, size, stride, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     """y[a, r, b] = x[a, b] where r = i[a, b], else 0: writes y once, in order; n is y's size."""
     start = tl.program_id(0)
     if WIDE:
         start = start.to(tl.int64)
     offs = start * BLOCK + tl.arange(0, BLOCK)
     mask = offs < n
-    row = offs // inner
-    at = (row // size) * inner + offs % inner
+    row = offs // stride
+    at = (row // size) * stride + offs % stride
     index = tl.load(i_ptr + at, mask=mask, other=0)
     x = tl.load(x_ptr + at, mask=mask, other=0)
     tl.store(y_ptr + offs, tl.where(index == row % size, x, 0), mask=mask)
@@ -166,7 +166,7 @@ def place_one_kernel(y_ptr, x_ptr, i_ptr, n, size, inner, WIDE: tl.constexpr, BL
 
 @triton.jit
 def move_kernel(
-    y_ptr, x_ptr, i_ptr, n, length, size, inner,
+    y_ptr, x_ptr, i_ptr, n, length, size, stride,
     PICK: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """y[a, i[a, r, b], b] = x[a, r, b], or with PICK y[a, r, b] = x[a, i[a, r, b], b].
@@ -179,7 +179,7 @@ def move_kernel(
     offs = start * BLOCK + tl.arange(0, BLOCK)
     mask = offs < n
     index = tl.load(i_ptr + offs, mask=mask, other=0)
-    other = (offs // (inner * length) * size + index) * inner + offs % inner
+    other = (offs // (stride * length) * size + index) * stride + offs % stride
     if PICK:
         tl.store(y_ptr + offs, tl.load(x_ptr + other, mask=mask), mask=mask)
     else:

@@ -70,11 +70,29 @@ def word(value):
     return tl.full((), value, tl.int64).to(tl.uint64)
 
 
-def signed(value: int | CudaArray) -> int | CudaArray:
-    """A 64-bit word as the int64 that carries it into a kernel; one in device memory as it is."""
+def signed(value: int | CudaArray) -> np.int64 | CudaArray:
+    """A 64-bit word as the int64 that carries it into a kernel; one in device memory as it is.
+
+    Of that width whatever its value, so that a counter does not change the code that it runs.
+    """
     if isinstance(value, CudaArray):
         return value
-    return value - (1 << 64) if value >> 63 else value
+    return np.int64(value - (1 << 64) if value >> 63 else value)
+
+
+PLAIN = ["n", "columns", "samples"]  # sizes; their values are not worth a variant each
+
+
+@triton.jit
+def put(y_ptr, y, offs, n, EVEN: tl.constexpr):
+    """Store what of a block lies inside n elements, 16 bytes at a time: EVEN, 16 divides n."""
+    y = maths.to(y, y_ptr.dtype.element_ty)
+    if EVEN:
+        tl.store(y_ptr + offs, y, mask=offs < n // 16 * 16)
+    elif tl.max(offs, 0) < n:
+        tl.store(y_ptr + offs, y)
+    else:
+        tl.store(y_ptr + offs, y, mask=offs < n)
 
 
 # ---- bits of a program ---------------------------------------------------------------------------
@@ -149,10 +167,10 @@ def normals(key, counter, DOUBLE: tl.constexpr, BLOCKS: tl.constexpr):
     return tl.interleave(radius * cos, radius * sin)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def sample_kernel(
     y_ptr, n, key, counter, scale, shift,
-    KIND: tl.constexpr, SIZE: tl.constexpr, BLOCKS: tl.constexpr,
+    KIND: tl.constexpr, SIZE: tl.constexpr, EVEN: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
     """scale * s + shift, with s of the distribution KIND, made of SIZE-bit uniform numbers."""
     DOUBLE: tl.constexpr = SIZE == 53
@@ -171,11 +189,13 @@ def sample_kernel(
         y = tl.ceil(tl.log(open_unit(key, counter, DOUBLE, BLOCKS)) * scale)
     N: tl.constexpr = (4 if DOUBLE else 8) * BLOCKS
     offs = program_offsets(N)
-    tl.store(y_ptr + offs, maths.to(y, y_ptr.dtype.element_ty), mask=offs < n)
+    put(y_ptr, y, offs, n, EVEN)
 
 
-@triton.jit
-def integers_kernel(y_ptr, n, key, counter, low, span, BITS: tl.constexpr, BLOCKS: tl.constexpr):
+@triton.jit(do_not_specialize=PLAIN)
+def integers_kernel(
+    y_ptr, n, key, counter, low, span, BITS: tl.constexpr, EVEN: tl.constexpr, BLOCKS: tl.constexpr
+):
     """low + the upper half of span * (BITS random bits)."""
     if BITS == 32:
         N: tl.constexpr = 8 * BLOCKS
@@ -185,13 +205,14 @@ def integers_kernel(y_ptr, n, key, counter, low, span, BITS: tl.constexpr, BLOCK
         y = umulhi(wide(key, counter, BLOCKS), word(span))
     y = (y + word(low)).to(tl.int64)
     offs = program_offsets(N)
-    tl.store(y_ptr + offs, maths.to(y, y_ptr.dtype.element_ty), mask=offs < n)
+    put(y_ptr, y, offs, n, EVEN)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def bernoulli_kernel(
-    y_ptr, p_ptr, n, key, counter, threshold, TENSOR: tl.constexpr, BLOCKS: tl.constexpr
-):
+    y_ptr, p_ptr, n, key, counter, threshold,
+    TENSOR: tl.constexpr, EVEN: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
     """1 where 32 random bits are below p * 2^32: p by element, or ready as ``threshold``."""
     offs = program_offsets(8 * BLOCKS)
     bits = narrow(key, counter, BLOCKS)
@@ -202,18 +223,18 @@ def bernoulli_kernel(
         y = bits.to(tl.float64) < tl.floor(p.to(tl.float64) * 4294967296.0 + 0.5)
     else:
         y = bits.to(tl.uint64) < word(threshold)
-    tl.store(y_ptr + offs, maths.to(y.to(tl.int8), y_ptr.dtype.element_ty), mask=offs < n)
+    put(y_ptr, y.to(tl.int8), offs, n, EVEN)
 
 
-@triton.jit
-def keys_kernel(y_ptr, n, key, counter, mask, BLOCKS: tl.constexpr):
+@triton.jit(do_not_specialize=PLAIN)
+def keys_kernel(y_ptr, n, key, counter, mask, EVEN: tl.constexpr, BLOCKS: tl.constexpr):
     """63 random bits whose lowest are the element's own index."""
     offs = program_offsets(4 * BLOCKS)
     y = (wide(key, counter, BLOCKS) >> 1).to(tl.int64) & ~tl.full((), mask, tl.int64)
-    tl.store(y_ptr + offs, y | offs, mask=offs < n)
+    put(y_ptr, y | offs, offs, n, EVEN)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def low_bits_kernel(y_ptr, x_ptr, n, mask, BLOCK: tl.constexpr):
     """y = x & mask."""
     offs = program_offsets(BLOCK)
@@ -221,7 +242,7 @@ def low_bits_kernel(y_ptr, x_ptr, n, mask, BLOCK: tl.constexpr):
     tl.store(y_ptr + offs, x & tl.full((), mask, tl.int64), mask=offs < n)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def cumulative_kernel(c_ptr, x_ptr, n, BLOCK: tl.constexpr):
     """c[row] = running sum of x[row] in float64; one program a row. Reads x once, writes c once."""
     row = tl.program_id(0).to(tl.int64)
@@ -249,10 +270,11 @@ def search(c_ptr, n, target, EQUAL: tl.constexpr, STEPS: tl.constexpr):
     return low
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PLAIN)
 def draw_kernel(
-    y_ptr, c_ptr, n, columns, samples, key, counter, STEPS: tl.constexpr, BLOCKS: tl.constexpr
-):
+    y_ptr, c_ptr, n, columns, samples, key, counter,
+    STEPS: tl.constexpr, EVEN: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
     """y = the first index whose cumulative weight passes u * total; 4 * BLOCKS a program."""
     offs = program_offsets(4 * BLOCKS)
     mask = offs < n
@@ -261,7 +283,7 @@ def draw_kernel(
     total = tl.load(c_ptr + columns - 1)
     last = search(c_ptr, columns, total, BELOW, STEPS)
     at = search(c_ptr, columns, u * total, UP_TO, STEPS)
-    tl.store(y_ptr + offs, tl.minimum(at, last).to(tl.int64), mask=mask)
+    put(y_ptr, tl.minimum(at, last).to(tl.int64), offs, n, EVEN)
 
 
 # ---- launches ------------------------------------------------------------------------------------
@@ -287,8 +309,9 @@ def launch(fn, y: CudaArray, per_block: int, *args, **constants) -> None:
     count = blocks()
     made = contiguous(y)
     cuda.launch(
-        fn, (triton.cdiv(y.size, per_block * count),), made, *args, BLOCKS=count, **constants
-    )
+        fn, (triton.cdiv(y.size, per_block * count),), made, *args, EVEN=y.size % 16 == 0,
+        BLOCKS=count, **constants,
+    )  # fmt: skip
     finish(y, made)
 
 
@@ -314,14 +337,14 @@ def _sample(y, x, kind, a, b, key, counter):
 def _integers(y, x, low, span, key, counter):
     bits = 32 if span <= 1 << 16 else 64
     launch(
-        integers_kernel, y, 8 if bits == 32 else 4, y.size, signed(key), signed(counter), low,
-        signed(span), BITS=bits,
+        integers_kernel, y, 8 if bits == 32 else 4, y.size, signed(key), signed(counter),
+        np.int64(low), signed(span), BITS=bits,
     )  # fmt: skip
 
 
 @kernel("_bernoulli_number", "cuda")
 def _bernoulli_number(y, x, p, key, counter):
-    threshold = math.floor(p * 2.0**32 + 0.5)
+    threshold = np.int64(math.floor(p * 2.0**32 + 0.5))
     launch(bernoulli_kernel, y, 8, y, y.size, signed(key), signed(counter), threshold, TENSOR=False)
 
 
@@ -332,19 +355,21 @@ def _bernoulli(y, x, p, key, counter):
         fresh = cuda.empty(p.shape, p.dtype)
         copy(fresh, p)
         p = fresh
-    launch(bernoulli_kernel, y, 8, p, y.size, signed(key), signed(counter), 0, TENSOR=True)
+    launch(
+        bernoulli_kernel, y, 8, p, y.size, signed(key), signed(counter), np.int64(0), TENSOR=True
+    )
 
 
 @kernel("_keys", "cuda")
 def _keys(y, x, bits, key, counter):
-    launch(keys_kernel, y, 4, y.size, signed(key), signed(counter), (1 << bits) - 1)
+    launch(keys_kernel, y, 4, y.size, signed(key), signed(counter), signed((1 << bits) - 1))
 
 
 @kernel("_low_bits", "cuda")
 def _low_bits(y, x, bits):
     block = 4 * blocks()
     grid = (triton.cdiv(y.size, block),)
-    cuda.launch(low_bits_kernel, grid, y, x, y.size, (1 << bits) - 1, BLOCK=block)
+    cuda.launch(low_bits_kernel, grid, y, x, y.size, signed((1 << bits) - 1), BLOCK=block)
 
 
 @kernel("_draw", "cuda")

@@ -55,20 +55,20 @@ def combined(a, b, F: tl.constexpr):
 
 @triton.jit(do_not_specialize=PLAIN)
 def scan_kernel(
-    y_ptr, x_ptr, carry_ptr, rows, length, chunk, inner,
+    y_ptr, x_ptr, carry_ptr, rows, length, chunk, stride,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     F: tl.constexpr, REVERSE: tl.constexpr, CARRY: tl.constexpr, TOTALS: tl.constexpr,
     EXCLUSIVE: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
     R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, INNER: tl.constexpr,
     WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """y = running F along the s-th chunk of each of BLOCK_K rows; y is (outer, length, inner).
+    """y = running F along the s-th chunk of each of BLOCK_K rows; y is (outer, length, stride).
 
     CARRY starts from carry[s, k]; TOTALS writes only the chunk's end, to y[s, k]; EXCLUSIVE leaves
     the element itself out. Reads x once and writes y once.
     """
     rows, length, chunk = full_counts(rows, length, chunk, K_UNIT, R_UNIT, VEC)
-    inner = inner * INNER
+    stride = stride * INNER
     k = tl.program_id(0)
     part = tl.program_id(1)
     if WIDE:
@@ -76,7 +76,7 @@ def scan_kernel(
         part = part.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
     x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
-    y_k = (offs_k // inner) * (inner * length) + offs_k % inner
+    y_k = (offs_k // stride) * (stride * length) + offs_k % stride
     mask_k = offs_k < rows
     start = part * chunk
     stop = tl.minimum(start + chunk, length)
@@ -103,9 +103,9 @@ def scan_kernel(
             y = tl.associative_scan(x, 1, log_add_exp)
         y = combined(carry[:, None], y, F)
         if not TOTALS:
-            at = y_k[:, None] + offs_r[None, :] * inner
+            at = y_k[:, None] + offs_r[None, :] * stride
             if EXCLUSIVE:  # the value before: what the next position would get
-                at += inner
+                at += stride
                 mask = mask & (step + 1 < length)[None, :]
             tl.store(y_ptr + at, maths.to(y, y_ptr.dtype.element_ty), mask=mask)
         end = tl.where(lane == BLOCK_R - 1, y, 0)
@@ -182,7 +182,7 @@ def later_best(key, index, other, other_index):
 
 @triton.jit(do_not_specialize=PLAIN)
 def running_best_kernel(
-    y_ptr, i_ptr, x_ptr, rows, length, inner,
+    y_ptr, i_ptr, x_ptr, rows, length, stride,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     FLIP: tl.constexpr, ACC: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
     R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, INNER: tl.constexpr,
@@ -190,13 +190,13 @@ def running_best_kernel(
 ):  # fmt: skip
     """y, i = the largest key so far along BLOCK_K rows and where it was last met."""
     rows, length, _ = full_counts(rows, length, 0, K_UNIT, R_UNIT, VEC)
-    inner = inner * INNER
+    stride = stride * INNER
     k = tl.program_id(0)
     if WIDE:
         k = k.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
     x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
-    y_k = (offs_k // inner) * (inner * length) + offs_k % inner
+    y_k = (offs_k // stride) * (stride * length) + offs_k % stride
     mask_k = offs_k < rows
     least: tl.constexpr = -(2**63) if tl.int64 == ACC else -(2**31)
     lane = tl.arange(0, BLOCK_R)[None, :]
@@ -213,7 +213,7 @@ def running_best_kernel(
         keep = best[:, None] > key
         key = tl.where(keep, best[:, None], key)
         index = tl.where(keep, where[:, None], index)
-        at = y_k[:, None] + offs_r[None, :] * inner
+        at = y_k[:, None] + offs_r[None, :] * stride
         y = from_order_key(key, FLIP, y_ptr.dtype.element_ty)
         tl.store(y_ptr + at, y, mask=mask)
         tl.store(i_ptr + at, index, mask=mask)
@@ -257,16 +257,16 @@ def chained(a, b, other_a, other_b):
 
 @triton.jit
 def recurrence_kernel(
-    h_ptr, a_ptr, b_ptr, rows, length, inner,
+    h_ptr, a_ptr, b_ptr, rows, length, stride,
     REVERSE: tl.constexpr, LATE: tl.constexpr, ACC: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """h[t] = c[t] h[t-1] + b[t] along BLOCK_K rows of contiguous (outer, length, inner) arrays."""
+    """h[t] = c[t] h[t-1] + b[t] along BLOCK_K rows of contiguous (outer, length, stride) arrays."""
     k = tl.program_id(0)
     if WIDE:
         k = k.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    at_k = (offs_k // inner) * (inner * length) + offs_k % inner
+    at_k = (offs_k // stride) * (stride * length) + offs_k % stride
     mask_k = offs_k < rows
     lane = tl.arange(0, BLOCK_R)[None, :]
     carry = tl.zeros((BLOCK_K,), ACC)
@@ -279,11 +279,11 @@ def recurrence_kernel(
         else:
             offs_r = step
             behind: tl.constexpr = -1
-        at = at_k[:, None] + offs_r[None, :] * inner
+        at = at_k[:, None] + offs_r[None, :] * stride
         b = tl.load(b_ptr + at, mask=mask, other=0).to(ACC)
         inside = mask & (step > 0)[None, :]  # nothing comes before the first
         if LATE:
-            c = tl.load(a_ptr + at + behind * inner, mask=inside, other=0).to(ACC)
+            c = tl.load(a_ptr + at + behind * stride, mask=inside, other=0).to(ACC)
         else:
             c = tl.load(a_ptr + at, mask=inside, other=0).to(ACC)
         c, h = tl.associative_scan((c, b), 1, chained)
@@ -309,7 +309,7 @@ def recurrence(h, a, b, dim, reverse, late):
 
 @triton.jit
 def shift_kernel(
-    y_ptr, x_ptr, n, length, inner, fill,
+    y_ptr, x_ptr, n, length, stride, fill,
     STEP: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """y[a, r, b] = x[a, r - STEP, b], or ``fill`` outside; contiguous, BLOCK elements a program."""
@@ -317,9 +317,9 @@ def shift_kernel(
     if WIDE:
         start = start.to(tl.int64)
     offs = start * BLOCK + tl.arange(0, BLOCK)
-    r = (offs // inner) % length - STEP
+    r = (offs // stride) % length - STEP
     inside = (offs < n) & (r >= 0) & (r < length)
-    x = tl.load(x_ptr + offs - STEP * inner, mask=inside, other=0)
+    x = tl.load(x_ptr + offs - STEP * stride, mask=inside, other=0)
     other = tl.full((BLOCK,), fill, tl.float64 if x.dtype.primitive_bitwidth == 64 else tl.float32)
     y = tl.where(inside, x, maths.to(other, x.dtype))
     tl.store(y_ptr + offs, y, mask=offs < n)

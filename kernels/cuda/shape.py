@@ -43,10 +43,10 @@ def _place_window(y, x, shape, size, stride, offset):
 
 @triton.jit
 def unfold_backward_kernel(
-    y_ptr, g_ptr, n, length, inner, count, size, step, ACC: tl.constexpr, WIDE: tl.constexpr,
+    y_ptr, g_ptr, n, length, stride, count, size, step, ACC: tl.constexpr, WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Contiguous y (outer, length, inner) from g (outer, count, inner, size), BLOCK elements.
+    """Contiguous y (outer, length, stride) from g (outer, count, stride, size), BLOCK elements.
 
     Each element sums the at most ceil(size / step) windows over it: no two programs write one
     place. Reads g once.
@@ -56,16 +56,16 @@ def unfold_backward_kernel(
         start = start.to(tl.int64)
     offs = start * BLOCK + tl.arange(0, BLOCK)
     mask = offs < n
-    r = offs % inner
-    p = (offs // inner) % length
-    o = offs // (inner * length)
+    r = offs % stride
+    p = (offs // stride) % length
+    o = offs // (stride * length)
     total = tl.zeros((BLOCK,), ACC)
     last = p // step
     for j in range(tl.cdiv(size, step)):
         w = last - j
         k = p - w * step
         good = mask & (w >= 0) & (w < count) & (k < size)
-        at = ((o * count + w) * inner + r) * size + k
+        at = ((o * count + w) * stride + r) * size + k
         total += tl.load(g_ptr + at, mask=good, other=0).to(ACC)
     tl.store(y_ptr + offs, maths.to(total, y_ptr.dtype.element_ty), mask=mask)
 

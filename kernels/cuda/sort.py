@@ -88,7 +88,7 @@ def sorted_lanes(
 
 @triton.jit(do_not_specialize=PLAIN)
 def sort_rows_kernel(
-    y_ptr, i_ptr, x_ptr, keys_ptr, ats_ptr, rows, length, keep, inner,
+    y_ptr, i_ptr, x_ptr, keys_ptr, ats_ptr, rows, length, keep, stride,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     DESCENDING: tl.constexpr, PAIR: tl.constexpr, K_COUNT: tl.constexpr, K_UNIT: tl.constexpr,
     R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
@@ -100,7 +100,7 @@ def sort_rows_kernel(
         k = k.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
     x_k = locate(offs_k, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
-    y_k = (offs_k // inner) * (inner * keep) + offs_k % inner
+    y_k = (offs_k // stride) * (stride * keep) + offs_k % stride
     mask_k = offs_k < rows
     lane = tl.arange(0, BLOCK_R)
     mask = mask_k[:, None] & (lane < length)[None, :]
@@ -110,7 +110,7 @@ def sort_rows_kernel(
     kept = mask_k[:, None] & (lane < keep)[None, :]
     x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     y = tl.load(x_ptr + x_k[:, None] + x_r, mask=kept, other=0)
-    out = y_k[:, None] + lane[None, :] * inner
+    out = y_k[:, None] + lane[None, :] * stride
     tl.store(y_ptr + out, y, mask=kept)
     tl.store(i_ptr + out, at.to(tl.int64), mask=kept)
 
@@ -264,7 +264,7 @@ def scatter_digits_kernel(
 
 @triton.jit(do_not_specialize=STEADY)
 def take_sorted_kernel(
-    y_ptr, i_ptr, x_ptr, at_ptr, length, keep, inner, blocks,
+    y_ptr, i_ptr, x_ptr, at_ptr, length, keep, stride, blocks,
     kn0, kn1, ks0, ks1, ks2, rn0, rn1, rs0, rs1, rs2,
     K_COUNT: tl.constexpr, K_UNIT: tl.constexpr, R_COUNT: tl.constexpr, R_UNIT: tl.constexpr,
     VEC: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
@@ -281,7 +281,7 @@ def take_sorted_kernel(
     x_k = locate(row, kn0, kn1, ks0, ks1, ks2, K_COUNT, K_UNIT, VEC)
     x_r = locate(at, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
     x = tl.load(x_ptr + x_k + x_r, mask=mask)
-    out = (row // inner) * (inner * keep) + row % inner + offs * inner
+    out = (row // stride) * (stride * keep) + row % stride + offs * stride
     tl.store(y_ptr + out, x, mask=mask)
     tl.store(i_ptr + out, at.to(tl.int64), mask=mask)
 
@@ -369,24 +369,24 @@ def greater(a, b):
 
 @triton.jit
 def run_lengths_kernel(
-    y_ptr, x_ptr, rows, length, inner, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    y_ptr, x_ptr, rows, length, stride, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
     BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """How far along its run each element of BLOCK_K rows is; contiguous (outer, length, inner)."""
+    """How far along its run each element of BLOCK_K rows is; contiguous (outer, length, stride)."""
     k = tl.program_id(0)
     if WIDE:
         k = k.to(tl.int64)
     offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    at_k = (offs_k // inner) * (inner * length) + offs_k % inner
+    at_k = (offs_k // stride) * (stride * length) + offs_k % stride
     mask_k = offs_k < rows
     start = tl.zeros((BLOCK_K,), tl.int64)  # of the run that the last tile ended in
     for r in range(0, length, BLOCK_R):
         offs_r = (r + tl.arange(0, BLOCK_R)).to(tl.int64)
         mask = mask_k[:, None] & (offs_r < length)[None, :]
-        at = at_k[:, None] + offs_r[None, :] * inner
+        at = at_k[:, None] + offs_r[None, :] * stride
         x = tl.load(x_ptr + at, mask=mask, other=0)
         inside = mask & (offs_r > 0)[None, :]
-        before = tl.load(x_ptr + at - inner, mask=inside, other=0)
+        before = tl.load(x_ptr + at - stride, mask=inside, other=0)
         new = tl.where(inside & (x != before), offs_r[None, :], 0)
         starts = tl.maximum(tl.associative_scan(new, 1, greater), start[:, None])
         tl.store(y_ptr + at, offs_r[None, :] - starts + 1, mask=mask)
