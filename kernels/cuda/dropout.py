@@ -16,6 +16,7 @@ from tgrad.kernels.cuda.random import (
     program_offsets,
     put,
     signed,
+    take,
     word,
 )
 from tgrad.runtime import cuda
@@ -30,12 +31,7 @@ def dropout_kernel(
     """y = x * scale where the element's 32 bits reach ``threshold``, else 0; 8 a Philox block."""
     offs = program_offsets(8 * BLOCKS)
     keep = narrow(key, counter, BLOCKS).to(tl.uint64) >= word(threshold)
-    if EVEN:
-        x = tl.load(x_ptr + offs, mask=offs < n // 16 * 16, other=0).to(T)
-    elif tl.max(offs, 0) < n:
-        x = tl.load(x_ptr + offs).to(T)
-    else:
-        x = tl.load(x_ptr + offs, mask=offs < n, other=0).to(T)
+    x = take(x_ptr, offs, n, EVEN).to(T)
     y = x * tl.where(keep, tl.full((1,), scale, T), 0)
     put(y_ptr, y, offs, n, EVEN)
 

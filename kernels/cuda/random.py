@@ -84,8 +84,20 @@ PLAIN = ["n", "columns", "samples"]  # sizes; their values are not worth a varia
 
 
 @triton.jit
+def take(x_ptr, offs, n, EVEN: tl.constexpr):
+    """Load what of a block lies inside n elements, 16 bytes at a time: EVEN, 16 divides n."""
+    if EVEN:
+        x = tl.load(x_ptr + offs, mask=offs < n // 16 * 16, other=0)
+    elif tl.max(offs, 0) < n:
+        x = tl.load(x_ptr + offs)
+    else:
+        x = tl.load(x_ptr + offs, mask=offs < n, other=0)
+    return x
+
+
+@triton.jit
 def put(y_ptr, y, offs, n, EVEN: tl.constexpr):
-    """Store what of a block lies inside n elements, 16 bytes at a time: EVEN, 16 divides n."""
+    """Store what of a block lies inside n elements, likewise."""
     y = maths.to(y, y_ptr.dtype.element_ty)
     if EVEN:
         tl.store(y_ptr + offs, y, mask=offs < n // 16 * 16)
@@ -217,7 +229,7 @@ def bernoulli_kernel(
     offs = program_offsets(8 * BLOCKS)
     bits = narrow(key, counter, BLOCKS)
     if TENSOR:
-        p = tl.load(p_ptr + offs, mask=offs < n, other=0)
+        p = take(p_ptr, offs, n, EVEN)
         if p_ptr.dtype.element_ty != tl.float64:
             p = p.to(tl.float32)
         y = bits.to(tl.float64) < tl.floor(p.to(tl.float64) * 4294967296.0 + 0.5)
