@@ -156,7 +156,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> CudaArray:
 def launch(
     kernel: Any,
     grid: tuple[int, ...],
-    *args: CudaArray | int | float,
+    *args: CudaArray | int | float | np.integer,
     num_warps: int = 4,
     num_stages: int = 3,
     **constants: Any,
