@@ -183,7 +183,7 @@ SAMPLES = {
         "key of more than 1000 parts",
     ),
     "a key nested deeply": (
-        P.EMPTY_DICT + P.EMPTY_TUPLE + P.TUPLE1 * 200_000 + P.NONE + P.SETITEM,
+        P.EMPTY_DICT + P.EMPTY_TUPLE + P.TUPLE1 * 20_000 + P.NONE + P.SETITEM,
         "more than 1000 parts",
     ),
     "too many elements": (tensor(where=storage(numel=400)), "400 elements of float32"),
@@ -211,6 +211,13 @@ SAMPLES = {
         called("torch._utils", "_rebuild_tensor_v2", storage(), number(0), tuple_of(number(4)),
                tuple_of(number(1)), P.NEWFALSE, text("hook")),
         "hooks",
+    ),
+    "an integer parameter that requires grad": (
+        called(
+            "torch._utils", "_rebuild_parameter",
+            tensor(size=(2,), where=storage(numel=2, kind="LongStorage")), P.NEWTRUE, P.NONE,
+        ),
+        "a parameter of int64 that requires grad",
     ),
     "a tensor over no storage": (tensor(where=P.NONE), "without a typed storage"),
     "integers that require grad": (
@@ -432,9 +439,13 @@ class Listed(list):
 def test_vouched_classes_are_made():
     file = io.BytesIO()
     tgrad.save([Config(3), Listed([1, 2])], file)
-    assert serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(file.getvalue())) == [
-        "tests.test_hostile_files.Config", "tests.test_hostile_files.Listed",
-    ]  # fmt: skip
+    for protocol in range(2, 6):
+        other = io.BytesIO()
+        tgrad.save([Config(3), Listed([1, 2]), tgrad.ones(1)], other, pickle_protocol=protocol)
+        other.seek(0)
+        assert serialization.get_unsafe_globals_in_checkpoint(other) == [
+            "tests.test_hostile_files.Config", "tests.test_hostile_files.Listed",
+        ]  # fmt: skip
     file.seek(0)
     with pytest.raises(Refused, match="Config, which is not allowed"):
         tgrad.load(file)

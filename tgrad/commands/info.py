@@ -24,6 +24,7 @@ PACKAGES = [
     ("cuda-bindings", "NVIDIA's driver", "pip install cuda-bindings"),
     ("cuda-core", "NVIDIA's driver", "pip install cuda-core"),
     ("matplotlib", "tgrad demo --plot", "pip install matplotlib"),
+    ("safetensors", "files that end in .safetensors", "pip install safetensors"),
 ]
 LINUX_ONLY = ("triton", "cuda-bindings", "cuda-core")
 VARIABLES = ("TRITON_INTERPRET", "TGRAD_TEST_FAMILIES")

@@ -56,6 +56,8 @@ def _parameter(data: Any, requires_grad: Any, hooks: Any, state: Any = None) -> 
 
     need(type(data) is Tensor and type(requires_grad) is bool, "a parameter needs a tensor")
     need(not hooks, "backward hooks are not loaded")
+    floating = data.dtype.category >= dtypes.FLOAT
+    need(floating or not requires_grad, f"a parameter of {data.dtype.name} that requires grad")
     p = Parameter(data.detach(), requires_grad)
     if state is not None:
         _set_attributes(p, state)

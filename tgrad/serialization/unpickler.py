@@ -286,12 +286,23 @@ OPERATIONS = {code: _OPERATIONS[name] for code, name in NAMES.items() if name in
 def globals_of(data: bytes) -> set[str]:
     """Every global that a pickle names, without running it."""
     names: set[str] = set()
-    texts: list[str] = []
+    texts: list[Any] = []  # pushed so far, those from the memo too
+    memo: dict[int, Any] = {}
+    last: Any = None  # what the operation before pushed, if that is text
     for op, value, _ in pickletools.genops(data):
         if op.name in ("GLOBAL", "INST"):
             names.add(str(value).replace(" ", "."))
-        elif op.name == "STACK_GLOBAL" and len(texts) > 1:
-            names.add(".".join(texts[-2:]))
-        elif isinstance(value, str):
-            texts.append(value)
+        elif op.name == "STACK_GLOBAL":
+            names.add(".".join(map(str, texts[-2:])))
+        elif op.name == "MEMOIZE":
+            memo[len(memo)] = last
+            continue
+        elif "PUT" in op.name and isinstance(value, int):
+            memo[value] = last
+            continue
+        elif "GET" in op.name and isinstance(value, int):
+            value = memo.get(value)
+        last = value if isinstance(value, str) else None
+        if last is not None:
+            texts.append(last)
     return names
