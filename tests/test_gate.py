@@ -183,6 +183,26 @@ def test_the_gate_accepts_a_good_kernel_and_a_misaligned_one(broken):
     assert broken["good"] == broken["misaligned"] == []
 
 
+CRASHING = """
+import json, os
+from types import SimpleNamespace
+from tgrad.kernels.gate import facts
+
+def facts_of(work):
+    return os._exit(9) if work.crashes else facts.Facts(registers=work.number)
+
+facts.facts_of = facts_of
+work = [SimpleNamespace(family="", number=k, crashes=k == 3) for k in range(8)]
+print(json.dumps(sorted((k, f.registers, f.error) for k, f in facts.all_facts(work, 2))))
+"""
+
+
+def test_a_crash_of_the_compiler_is_that_of_one_kernel():
+    answers = answer("-c", CRASHING)
+    died = [3, 0, "the compiler's process died"]
+    assert answers == [died if k == 3 else [k, k, ""] for k in range(8)]
+
+
 # ---- the command ---------------------------------------------------------------------------------
 
 

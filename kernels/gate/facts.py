@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import multiprocessing.context
 import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 from triton import knobs
@@ -126,5 +129,23 @@ def all_facts(work: Sequence[Variant], jobs: int) -> Iterator[tuple[int, Facts]]
     if jobs == 1:
         yield from map(_one, order)
         return
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_one, order)
+    fork = multiprocessing.get_context("fork")
+    done: set[int] = set()
+    try:
+        with ProcessPoolExecutor(jobs, fork) as pool:
+            for future in as_completed([pool.submit(_one, k) for k in order]):
+                k, facts = future.result()
+                done.add(k)
+                yield k, facts
+    except BrokenProcessPool:  # the compiler brought a process down; alone each shows whether it
+        for k in order:
+            if k not in done:
+                yield k, alone(k, fork)
+
+
+def alone(k: int, context: multiprocessing.context.ForkContext) -> Facts:
+    with ProcessPoolExecutor(1, context) as pool:
+        try:
+            return pool.submit(_one, k).result()[1]
+        except BrokenProcessPool:
+            return Facts(error="the compiler's process died")
