@@ -92,6 +92,12 @@ def test_a_capsule_that_nobody_takes_keeps_nothing():
         assert len(interop._given) == before
 
 
+def test_capsules_can_be_made_and_taken_by_hand():
+    x = tgrad.ones(3)
+    y = tgrad.utils.dlpack.from_dlpack(tgrad.utils.dlpack.to_dlpack(x))
+    assert y.data_ptr() == x.data_ptr()
+
+
 def test_a_capsule_is_taken_once():
     capsule = tgrad.ones(4).__dlpack__()
     y = tgrad.from_dlpack(capsule)

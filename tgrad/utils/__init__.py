@@ -1,5 +1,5 @@
-"""Data loading and checkpointing."""
+"""Data loading, checkpointing, capsules of shared memory."""
 
-from tgrad.utils import checkpoint, data
+from tgrad.utils import checkpoint, data, dlpack
 
-__all__ = ["checkpoint", "data"]
+__all__ = ["checkpoint", "data", "dlpack"]
