@@ -46,4 +46,10 @@ BAD = [
     ("combinations", lambda t: ((m(t),), {}), RuntimeError, "1D"),
     ("cartesian_prod", lambda t: ((m(t),), {}), RuntimeError, "1D"),
     ("unravel_index", lambda t: ((t.ones(1), (2,)), {}), TypeError, "integer"),
+    ("pdist", lambda t: ((t.ones(3),), {}), RuntimeError, "2D"),
+    ("cosine_similarity", lambda t: ((t.tensor([[1]]), t.tensor([[1]])), {}), RuntimeError,
+     "floating point"),
+    ("pixel_shuffle", lambda t: ((m(t, 1, 3, 2, 2), 2), {}), RuntimeError, "divisible"),
+    ("pixel_unshuffle", lambda t: ((m(t, 1, 3, 3, 2), 2), {}), RuntimeError, "divisible"),
+    ("channel_shuffle", lambda t: ((m(t, 1, 3, 3), 2), {}), RuntimeError, "divisible"),
 ]  # fmt: skip

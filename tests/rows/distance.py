@@ -34,6 +34,22 @@ def cov(x, correction=1, fweights=None, aweights=None):
     return np.cov(x, ddof=correction, fweights=fweights, aweights=aweights)
 
 
+def cosine(a, b, dim=1, eps=1e-8):
+    a, b = np.broadcast_arrays(a, b)
+    sizes = [np.maximum(np.sqrt((x * x).sum(dim, keepdims=True)), eps) for x in (a, b)]
+    return (a / sizes[0] * (b / sizes[1])).sum(dim)
+
+
+def pdist(x, p=2.0):
+    first, second = np.triu_indices(len(x), 1)
+    return norm(x[first] - x[second], p, -1)
+
+
+def normalize(x, p=2.0, dim=1, eps=1e-12):
+    n = (np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p)
+    return x / np.maximum(n, eps)
+
+
 BY_MATMUL = "use_mm_for_euclid_dist"
 ROWS = [
     row("dist", s(t(3, 4), t(4)), s(t(5), t(5), 1), s(t(5), t(5), 3.5), s(t(5), t(5), float("inf")),
@@ -60,4 +76,13 @@ ROWS = [
         ref=cov, dtypes=("float32",),
     ),
     row("corrcoef", s(t(3, 5)), s(t(4, grad=False)), ref=np.corrcoef, dtypes=("float32",)),
+    row("cosine_similarity", s(t(3, 4), t(3, 4)), s(t(2, 3, 4), t(3, 1), 1), s(t(5), t(5), 0),
+        ref=cosine),
+    row("pairwise_distance", s(t(3, 4), t(3, 4)), s(t(4), t(4), 1.0),
+        s(t(2, 3), t(3), keepdim=True),
+        ref=lambda a, b, p=2.0, keepdim=False: (lambda y: y[..., None] if keepdim else y)(
+            norm(a - b + 1e-6, p, -1))),
+    row("pdist", s(t(5, 3)), s(t(4, 2), 1.0), s(t(1, 3)), ref=pdist),
+    row("nn.functional.normalize", s(t(3, 4)), s(t(2, 3, 4), 3.0, -1), s(t(2, 3, 4), 2.0, (0, 2)),
+        ref=normalize),
 ]  # fmt: skip

@@ -29,6 +29,7 @@ from tgrad.ops.matrix_norm import *
 from tgrad.ops.norm import *
 from tgrad.ops.norms import *
 from tgrad.ops.optim import *
+from tgrad.ops.pad import *
 from tgrad.ops.pointwise import *
 from tgrad.ops.pool import *
 from tgrad.ops.power import *
@@ -36,6 +37,7 @@ from tgrad.ops.products import *
 from tgrad.ops.put import *
 from tgrad.ops.quantile import *
 from tgrad.ops.random import *
+from tgrad.ops.rearrange import *
 from tgrad.ops.reduction import *
 from tgrad.ops.scan import *
 from tgrad.ops.scatter import *

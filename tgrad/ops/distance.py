@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tgrad import dtypes
 from tgrad.dispatch import OPS, composite, gradient
@@ -242,3 +245,60 @@ def corrcoef(input: Tensor) -> Tensor:
     deviation = c.diagonal().sqrt()
     c = c / deviation.reshape(-1, 1) / deviation
     return c if c.dtype.is_complex else c.clamp(-1, 1)
+
+
+# ---- rows of two matrices ------------------------------------------------------------------------
+
+ROWS = ("nn.functional",)
+
+
+@composite(spaces=("tgrad", "nn.functional"))
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1.x2 / (max(|x1|, eps) max(|x2|, eps)) along ``dim``. Shape: broadcasts, without ``dim``.
+
+    Raises: RuntimeError unless the common dtype is floating, IndexError for ``dim``.
+    """
+    common = dtypes.promote_types(x1.dtype, x2.dtype)
+    if not common.is_floating_point:
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {common.name}"
+        )
+    shape = broadcast("cosine_similarity", (x1.shape, x2.shape))
+    d = normalize_dim("cosine_similarity", dim, len(shape))
+    x1, x2 = x1.to(common).expand(shape), x2.to(common).expand(shape)
+    lengths = [vector_norm(x, 2, d, keepdim=True).clamp_min(eps) for x in (x1, x2)]
+    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(d)
+
+
+@composite(spaces=("tgrad", "nn.functional"))
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """The p-norm of x1 - x2 + eps along the last dim. Shape: (..., D), (..., D) -> (...)."""
+    return vector_norm(x1 - x2 + eps, p, -1, keepdim=keepdim)
+
+
+@composite(spaces=("tgrad", "nn.functional"))
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm of the difference of every two rows, in the order of the upper triangle.
+
+    Shape: (N, D) -> (N (N - 1) / 2). Raises: RuntimeError for other ranks and dtypes, or p < 0.
+    """
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if not input.dtype.is_floating_point:
+        raise RuntimeError("pdist only supports floating-point dtypes")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    n = input.shape[0]
+    first, second = np.triu_indices(n, 1)
+    index = [input.new_tensor(at, dtype=dtypes.int64) for at in (first, second)]
+    return vector_norm(input[index[0]] - input[index[1]], p, -1)
+
+
+@composite(spaces=ROWS)
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12
+) -> Tensor:
+    """input / max(|input|_p, eps) along ``dim``. Shape: any."""
+    return input / vector_norm(input, p, dim, keepdim=True).clamp_min(eps)
