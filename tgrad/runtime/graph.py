@@ -123,7 +123,7 @@ class CUDAGraph:
     def __init__(self, keep_graph: bool = False):
         self.keep_graph = bool(keep_graph)
         self._capture: Capture | None = None
-        self._gc = False
+        self._gc, self._mode = False, "global"
         self._graph = self._executable = 0
         self._index = 0
         self._handle: PoolHandle | None = None
@@ -137,8 +137,9 @@ class CUDAGraph:
     ) -> None:
         """Record the current stream's work until :meth:`capture_end`.
 
-        ``capture_error_mode``: whose forbidden calls break the capture off: those of every thread
-        ("global"), of this one ("thread_local"), of none ("relaxed").
+        ``capture_error_mode``: whether calls that CUDA forbids meanwhile break the capture off when
+        another thread makes them: "global" yes, "thread_local" and "relaxed" no. In this thread
+        tgrad itself refuses what cannot be captured.
         Raises: RuntimeError on the default stream, while another capture is going on, or where
         this object has a graph; ValueError for an unknown mode.
         """
@@ -166,8 +167,14 @@ class CUDAGraph:
         for index, shared in _arenas.setdefault(self._handle, {}).items():
             self._arenas[index] = shared
             shared.users += 1
-        with runtime.enter(self._index):
+        # This thread loads kernels and takes memory meanwhile, off the captured streams. What would
+        # wait for those is refused by forbid_capture(), which can say more than the driver.
+        self._mode = runtime.driver.exchange_capture_mode("relaxed")
+        try:
             runtime.driver.capture_begin(current.handle, capture_error_mode)
+        except BaseException:
+            self._leave()
+            raise
         Pool.captures += 1
         self._gc = gc.isenabled()
         gc.disable()
@@ -185,8 +192,7 @@ class CUDAGraph:
             raise RuntimeError("capture_end: this graph is not being captured")
         runtime = cuda.active()
         try:
-            with runtime.enter(self._index):
-                self._graph = runtime.driver.capture_end(capture.stream.handle)
+            self._graph = end_capture(runtime.driver, capture.stream.handle)
         except BaseException:
             self._end()
             self.reset()
@@ -204,14 +210,19 @@ class CUDAGraph:
         Pool.captures -= 1
         if self._gc:
             gc.enable()
+        self._leave()
+
+    def _leave(self) -> None:
+        with contextlib.suppress(RuntimeError):  # what failed before matters more
+            cuda.active().driver.exchange_capture_mode(self._mode)
 
     def abandon(self) -> None:
         """End a recording in which something failed; the object may be captured again."""
         if self._capture is None:
             return
         runtime, handle = cuda.active(), self._capture.stream.handle
-        with contextlib.suppress(RuntimeError), runtime.enter(self._index):
-            self._graph = runtime.driver.capture_end(handle)
+        with contextlib.suppress(RuntimeError):
+            self._graph = end_capture(runtime.driver, handle)
         self._end()
         self.reset()
 
@@ -224,13 +235,13 @@ class CUDAGraph:
             raise RuntimeError(self._missing("instantiate"))
         runtime = cuda.active()
         with runtime.enter(self._index):
-            before = self._executable
+            if self._executable:
+                runtime.driver.graph_exec_destroy(self._executable)
+                self._executable = 0
             self._executable = runtime.driver.graph_instantiate(self._graph)
-            if before:
-                runtime.driver.graph_exec_destroy(before)
             if not self.keep_graph:
-                graph, self._graph = self._graph, 0
-                runtime.driver.graph_destroy(graph)
+                runtime.driver.graph_destroy(self._graph)
+                self._graph = 0
 
     def replay(self) -> None:
         """Run the recorded work on the current stream. Does not wait for it.
@@ -260,18 +271,19 @@ class CUDAGraph:
         if self._capture is not None:
             raise RuntimeError("CUDAGraph.reset: end the capture first")
         runtime = cuda.active()
-        executable, self._executable = self._executable, 0
-        graph, self._graph = self._graph, 0
         arenas, self._arenas = self._arenas, {}
         self._inputs, self._held, self._last = [], [], None
-        with runtime.enter(self._index):
-            if executable:
-                runtime.driver.graph_exec_destroy(executable)
-            if graph:
-                runtime.driver.graph_destroy(graph)
-        for index, arena in arenas.items():
-            pool: Any = runtime.pool(index)
-            pool.retire(arena)
+        try:
+            if self._executable:
+                runtime.driver.graph_exec_destroy(self._executable)
+                self._executable = 0
+            if self._graph:
+                runtime.driver.graph_destroy(self._graph)
+                self._graph = 0
+        finally:
+            for index, arena in arenas.items():
+                pool: Any = runtime.pool(index)
+                pool.retire(arena)
 
     def pool(self) -> PoolHandle:
         """The name of the graph's memory, for ``pool=`` of another.
@@ -305,6 +317,17 @@ class CUDAGraph:
         if getattr(self, "_executable", 0) or getattr(self, "_graph", 0):
             with contextlib.suppress(RuntimeError):  # a context that is lost
                 self.reset()
+
+
+def end_capture(driver: Any, handle: int) -> int:
+    """The graph that was captured from a stream; after an error the stream captures no more."""
+    try:
+        return driver.capture_end(handle)
+    except BaseException:
+        with contextlib.suppress(RuntimeError):
+            if driver.capture_status(handle):
+                driver.graph_destroy(driver.capture_end(handle))
+        raise
 
 
 class graph:

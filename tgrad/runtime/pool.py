@@ -257,7 +257,8 @@ class Pool:
         try:
             yield
         finally:
-            self.driver.exchange_capture_mode(before)
+            with contextlib.suppress(RuntimeError):  # an error now would lose what was just done
+                self.driver.exchange_capture_mode(before)
 
     # ---- frees that wait -------------------------------------------------------------------------
 
@@ -396,10 +397,10 @@ class Pool:
         before, waited = self.totals.reserved, heap.source.asynchronous
         for bin in list(heap.classes.values()):
             while (found := heap._kept(bin)) is not None:
-                if not waited and heap.stream:  # others' free is not in stream order
-                    self.driver.stream_synchronize(heap.stream)
-                    waited = True
                 try:
+                    if not waited and heap.stream:  # this free is not in stream order
+                        self.driver.stream_synchronize(heap.stream)
+                        waited = True
                     heap.source.give(found[1], heap.stream)
                 except BaseException:
                     bin.free.append(found[1])
@@ -414,10 +415,10 @@ class Pool:
     def retire(self, arena: Source) -> None:
         """A graph over ``arena`` is gone. With the last of them its free memory goes to the driver;
         what tensors still hold follows when they are gone, at the next :meth:`release`."""
+        arena.users -= 1
+        if arena.users:
+            return
         with self.lock, self.enter(), self.relaxed():
-            arena.users -= 1
-            if arena.users:
-                return
             self.poll()
             for heap in [h for h in self.heaps.values() if h.source is arena]:
                 self._empty(heap)
