@@ -1,10 +1,12 @@
 """Rows of padding."""
 
+from typing import Any
+
 import numpy as np
 
 from tests.table import i, row, s, t
 
-MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+MODES: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def pad(x, pad, mode="constant", value=None):
