@@ -322,6 +322,51 @@ def test_the_precision_setting_has_three_levels():
         tgrad.set_float32_matmul_precision("low")
 
 
+def tf32(a: np.ndarray) -> np.ndarray:
+    """float32 rounded to the 11 bits that a tensor core reads, to nearest with ties away."""
+    bits = a.astype(np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def products(a: np.ndarray, b: np.ndarray, mode: str) -> np.ndarray:
+    """a @ b of float32 as ``tl.dot`` computes it: which factors meet, with sums in float32."""
+    if mode == "ieee":
+        return a @ b
+    big_a, big_b = tf32(a), tf32(b)
+    if mode == "tf32":
+        return big_a @ big_b
+    small_a, small_b = tf32(a - big_a), tf32(b - big_b)
+    return (small_a @ big_b + big_a @ small_b) + big_a @ big_b
+
+
+def test_float32_products_are_by_default_the_most_exact_of_the_three_levels():
+    from tgrad.runtime.precision import input_precision
+
+    assert input_precision() == "ieee"
+    a, b = (np.random.default_rng(k).standard_normal((64, 512)).astype(np.float32) for k in (0, 1))
+    exact = a.astype(np.float64) @ b.T.astype(np.float64)
+    errors = {m: np.abs(products(a, b.T, m) - exact).max() for m in ("ieee", "tf32x3", "tf32")}
+    for device in ("cpu", "cuda"):
+        x, w = (tgrad.tensor(v).to(device) for v in (a, b))
+        got = (x @ w.mT).cpu().numpy()
+        # Sums in another order differ by a few roundings and no more.
+        assert np.abs(got - exact).max() < 4 * errors["ieee"]
+    assert errors["tf32x3"] < 8 * errors["ieee"] < errors["tf32"]
+    assert errors["tf32"] > 100 * errors["ieee"]
+
+
+@pytest.mark.reference
+def test_the_default_is_as_exact_as_pytorchs():
+    torch = pytest.importorskip("torch")
+    assert torch.get_float32_matmul_precision() == tgrad.get_float32_matmul_precision()
+    a, b = (np.random.default_rng(k).standard_normal((48, 400)).astype(np.float32) for k in (0, 1))
+    exact = a.astype(np.float64) @ b.T.astype(np.float64)
+    theirs = np.abs((torch.tensor(a) @ torch.tensor(b).T).numpy() - exact).max()
+    for device in ("cpu", "cuda"):
+        x, w = (tgrad.tensor(v).to(device) for v in (a, b))
+        assert np.abs((x @ w.mT).cpu().numpy() - exact).max() < 4 * theirs
+
+
 # ---- in place and out= ---------------------------------------------------------------------------
 
 
