@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tgrad
+from tests.fake_driver import on_fake_driver
 from tgrad.ops.products import chain_order
 from tgrad.runtime import cuda
 
@@ -220,6 +222,30 @@ def test_the_heuristics_fill_a_gpu(monkeypatch):
     assert not tiles.config(8192, 8192, 8192, np.dtype(np.float64), described=True).tma
     monkeypatch.setattr(tiles, "machine", lambda: tiles.A100)
     assert not tiles.config(8192, 8192, 8192, half, described=True).tma
+
+
+def launched_product() -> Any:
+    """The one launch of a square product on the fake driver."""
+    from tests.fake_driver.record import Fake
+
+    fake: Any = Fake()
+    x = tgrad.empty(4096, 4096, dtype=tgrad.float16, device="cuda")
+    _ = x @ x.mT
+    (call,) = [c for c in fake.launches() if c.kernel.startswith("matmul")]
+    return call
+
+
+@on_fake_driver(arch=80, memory=1 << 28)
+def test_pointers_read_a_product_on_sm_80():
+    call = launched_product()
+    assert call.kernel == "matmul_kernel" and call.grid[0] > 132
+
+
+@on_fake_driver(arch=90, memory=1 << 28)
+def test_a_persistent_kernel_computes_a_product_on_sm_90():
+    call = launched_product()
+    assert call.kernel == "matmul_descriptor_kernel"
+    assert call.grid == (132, 1, 1)  # one program for each multiprocessor
 
 
 def test_a_tuned_config_comes_before_the_heuristic_for_its_whole_bucket():

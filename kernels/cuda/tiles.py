@@ -90,10 +90,16 @@ SPECIALIZED_TILES: dict[str, list[Config]] = {
 }
 
 
+def by_pointers(kind: str, arch: int) -> list[Config]:
+    """The row of TILES, on sm_100 without 128 x 256: its accumulator comes back from tensor memory
+    whole, and spills 80 bytes a thread where a bias is added."""
+    return [c for c in TILES[kind] if arch < 100 or c.block_m * c.block_n <= 128 * 128]
+
+
 def shipped(kind: str, arch: int) -> list[Config]:
     """Every tile that may be launched for a kind of multiplication on an architecture."""
     more = (DESCRIPTOR_TILES, SPECIALIZED_TILES) if arch >= 90 else ()
-    return [*TILES[kind], *(c for table in more for c in table.get(kind, []))]
+    return [*by_pointers(kind, arch), *(c for table in more for c in table.get(kind, []))]
 
 
 MAX_SPLITS = 128
@@ -206,7 +212,7 @@ def matmul_config(
     found = lookup(case)
     if found is not None and (described or not found.tma):
         return found
-    tiles = [*TILES[kind_of(dtype, precision, aligned)]]
+    tiles = by_pointers(kind_of(dtype, precision, aligned), gpu.arch)
     if described:
         tiles += DESCRIPTOR_TILES.get(kind, [])
     fitting = [t for t in tiles if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
