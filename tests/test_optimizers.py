@@ -332,6 +332,41 @@ def test_global_hooks_run_around_every_optimizers_step():
     assert calls == ["pre", "post"]
 
 
+def test_an_optimizer_steps_other_parameters_with_other_state():
+    p = Parameter(tgrad.zeros(2))
+    p.grad = tgrad.ones(2)
+    optimizer = optim.Adam([p], lr=0.5)
+    other = Parameter(tgrad.ones(2))
+    other.grad = tgrad.ones(2)
+    swap = optim.swap_in_optimizer_params_and_state
+    with (
+        pytest.raises(RuntimeError, match="requires initialized optimizer state"),
+        swap(optimizer, {"p": other}, {}),
+    ):
+        pass
+    optimizer.step()
+    mine = copy.deepcopy(optimizer.state_dict())
+    mine["param_groups"][0]["lr"] = 0.25
+    with swap(optimizer, {"p": other}, mine):
+        optimizer.step()
+    np.testing.assert_allclose(other.detach().numpy(), 0.75, rtol=1e-6)
+    np.testing.assert_allclose(p.detach().numpy(), -0.5, rtol=1e-6)
+    assert mine["state"][0]["step"].item() == 2 and optimizer.state[p]["step"].item() == 1
+    assert optimizer.param_groups[0]["lr"] == 0.5 and optimizer.param_groups[0]["params"] == [p]
+    for change, message in [
+        ({"param_groups": []}, "expected a list of 1 param_groups"),
+        ({"state": 3}, "with a dict under 'state'"),
+        ({"state": {0: {}, 7: {}}}, "no param_group has the parameters"),
+        ({"param_groups": [{"params": [0, 1]}]}, "group 0 has 1 parameters, got 2"),
+        ({"param_groups": [{"params": [0]}]}, "the keys of group 0 differ"),
+    ]:
+        with (
+            pytest.raises(RuntimeError, match=message),
+            swap(optimizer, {"p": p}, {**mine, **change}),
+        ):
+            pass
+
+
 def p22() -> Parameter:
     return Parameter(tgrad.ones(2, 2))
 

@@ -6,13 +6,25 @@ of it an op over lists of tensors that writes them and has no gradient. ``step``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tgrad.expression import xp
 from tgrad.update import update
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
+
+
+def decayed(p: Any, g: Any, weight_decay: Any, maximize: bool) -> Any:
+    """The gradient of what is minimised, weight decay included."""
+    if maximize:
+        g = -g
+    return g if weight_decay is None else g + p * weight_decay
+
+
+def moments(g: Any, m: Any, v: Any, beta1: Any, beta2: Any) -> tuple[Any, Any]:
+    """Adam's running averages of the gradient and its square."""
+    return m + (g - m) * (1 - beta1), v * beta2 + g * (1 - beta2) * g
 
 
 @update
@@ -32,10 +44,7 @@ def _sgd_step(
     u is b, or g + momentum b (Nesterov), or g without buffers. ``maximize`` negates the gradient.
     Source: Sutskever et al. 2013, "On the importance of initialization and momentum".
     """
-    if maximize:
-        g = -g
-    if weight_decay is not None:
-        g = g + p * weight_decay
+    g = decayed(p, g, weight_decay, maximize)
     u, b = g, None
     if buffer is not None:
         b = buffer * momentum + (g if dampening is None else g * (1 - dampening))
@@ -67,14 +76,10 @@ def _adam_step(
     Source: Kingma & Ba 2014, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2017,
     arXiv:1711.05101, algorithm 2; Reddi et al. 2018, arXiv:1904.09237, algorithm 2.
     """
-    if maximize:
-        g = -g
     if weight_decay is not None and decoupled:
-        p = p * (1 - lr * weight_decay)
-    elif weight_decay is not None:
-        g = g + p * weight_decay
-    m = m + (g - m) * (1 - beta1)
-    v = v * beta2 + g * (1 - beta2) * g
+        p, weight_decay = p * (1 - lr * weight_decay), None
+    g = decayed(p, g, weight_decay, maximize)
+    m, v = moments(g, m, v, beta1, beta2)
     top = None if top is None else xp.maximum(top, v)
     # lr m^ / (sqrt(v^) + eps) with the constants taken out of the passes over memory.
     c = (1 - beta2**step) ** 0.5
@@ -101,10 +106,7 @@ def _rmsprop_step(
     With ``mean``, the average of g, sqrt(v - mean^2) divides (centered).
     Source: Tieleman & Hinton 2012, lecture 6.5; centered: Graves 2013, arXiv:1308.0850, eq. 38-45.
     """
-    if maximize:
-        g = -g
-    if weight_decay is not None:
-        g = g + p * weight_decay
+    g = decayed(p, g, weight_decay, maximize)
     v = v * alpha + g * (1 - alpha) * g
     square, a = v, None
     if mean is not None:
@@ -132,10 +134,7 @@ def _adagrad_step(
 
     Source: Duchi, Hazan & Singer 2011, "Adaptive subgradient methods", figure 1.
     """
-    if maximize:
-        g = -g
-    if weight_decay is not None:
-        g = g + p * weight_decay
+    g = decayed(p, g, weight_decay, maximize)
     total = total + g * g
     return p - g / (xp.sqrt(total) + eps) * (lr / (1 + (step - 1) * lr_decay)), total
 
@@ -156,10 +155,7 @@ def _adadelta_step(
 
     Source: Zeiler 2012, arXiv:1212.5701, algorithm 1.
     """
-    if maximize:
-        g = -g
-    if weight_decay is not None:
-        g = g + p * weight_decay
+    g = decayed(p, g, weight_decay, maximize)
     v = v * rho + g * (1 - rho) * g
     u = xp.sqrt(delta + eps) / xp.sqrt(v + eps) * g
     return p - u * lr, v, delta * rho + u * (1 - rho) * u
@@ -183,10 +179,7 @@ def _adamax_step(
 
     Source: Kingma & Ba 2014, arXiv:1412.6980, algorithm 2.
     """
-    if maximize:
-        g = -g
-    if weight_decay is not None:
-        g = g + p * weight_decay
+    g = decayed(p, g, weight_decay, maximize)
     m = m + (g - m) * (1 - beta1)
     top = xp.maximum(top * beta2, xp.abs(g) + eps)
     return p - m / top * (lr / (1 - beta1**step)), m, top
@@ -213,14 +206,10 @@ def _nadam_step(
 
     Source: Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 8.
     """
-    if maximize:
-        g = -g
     if weight_decay is not None and decoupled:
-        p = p * (1 - lr * weight_decay)
-    elif weight_decay is not None:
-        g = g + p * weight_decay
-    m = m + (g - m) * (1 - beta1)
-    v = v * beta2 + g * (1 - beta2) * g
+        p, weight_decay = p * (1 - lr * weight_decay), None
+    g = decayed(p, g, weight_decay, maximize)
+    m, v = moments(g, m, v, beta1, beta2)
     c = (1 - beta2**step) ** 0.5
     u = (g * (lr * of_g * c) + m * (lr * of_m * c)) / (xp.sqrt(v) + eps * c)
     return p - u, m, v
@@ -247,14 +236,10 @@ def _radam_step(
     Where r is 0, the variance not yet being tractable, p -= lr m^.
     Source: Liu et al. 2019, arXiv:1908.03265, algorithm 2.
     """
-    if maximize:
-        g = -g
     if weight_decay is not None and decoupled:
-        p = p * (1 - lr * weight_decay)
-    elif weight_decay is not None:
-        g = g + p * weight_decay
-    m = m + (g - m) * (1 - beta1)
-    v = v * beta2 + g * (1 - beta2) * g
+        p, weight_decay = p * (1 - lr * weight_decay), None
+    g = decayed(p, g, weight_decay, maximize)
+    m, v = moments(g, m, v, beta1, beta2)
     size = lr / (1 - beta1**step)
     if rectified is None:
         return p - m * size, m, v
@@ -277,10 +262,7 @@ def _asgd_step(
 
     Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging".
     """
-    if maximize:
-        g = -g
-    if weight_decay is not None:
-        g = g + p * weight_decay
+    g = decayed(p, g, weight_decay, maximize)
     p = p * (1 - lambd * eta) - g * eta
     return p, p * 1.0 if starting else mean + (p - mean) * mu
 

@@ -12,7 +12,8 @@ from tgrad.optim.optimizer import Optimizer
 from tgrad.optim.rmsprop import RMSprop
 from tgrad.optim.rprop import Rprop
 from tgrad.optim.sgd import SGD
+from tgrad.optim.stateless import swap_in_optimizer_params_and_state
 
 __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
            "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler",
-           "swa_utils"]  # fmt: skip
+           "swa_utils", "swap_in_optimizer_params_and_state"]  # fmt: skip

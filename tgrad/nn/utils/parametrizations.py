@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from tgrad.nn.modules import Module
 from tgrad.nn.utils.parametrize import register_parametrization
 from tgrad.nn.utils.spectral_norm import as_matrix, default_dim, unit
 from tgrad.nn.utils.weight_norm import norm_except_dim, normalized
-from tgrad.ops import cat, diagonal, mv, tril, vdot, where
+from tgrad.ops import cat, diagonal, matrix_exp, mv, tril, vdot, where
+from tgrad.ops.linalg import solve
 from tgrad.tensor import Tensor
 
 MAPS = ("matrix_exp", "cayley", "householder")
@@ -28,25 +28,6 @@ def _parameter(module: Any, name: str) -> Tensor:
 
 
 # ---- matrices ------------------------------------------------------------------------------------
-
-
-def matrix_exp(a: Tensor) -> Tensor:
-    """exp of the matrices in the last two dims, by scaling and squaring a Taylor polynomial.
-
-    The scaled matrix has norm at most 1/2, where degree 14 is exact to float64.
-    Source: Moler & Van Loan 2003, "Nineteen dubious ways", method 3.
-    """
-    with no_grad():
-        size = a.detach().abs().sum(-1).amax().item() if a.numel() else 0.0
-    squarings = max(0, math.ceil(math.log2(size)) + 1) if size > 0 and math.isfinite(size) else 0
-    x = a / 2**squarings
-    identity = eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    y = identity
-    for k in range(14, 0, -1):  # Horner
-        y = identity + x @ y / k
-    for _ in range(squarings):
-        y = y @ y
-    return y
 
 
 def householder_product(a: Tensor, tau: Tensor) -> Tensor:
@@ -126,8 +107,6 @@ class _Orthogonal(Module):
         if self.orthogonal_map == "matrix_exp":
             q = matrix_exp(a)
         else:
-            from tgrad.ops.linalg import solve
-
             identity = eye(n, dtype=a.dtype, device=a.device)
             q = solve(identity - 0.5 * a, identity + 0.5 * a)
         return q[..., :k] if n != k else q
