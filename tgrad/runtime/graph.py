@@ -115,7 +115,8 @@ class CUDAGraph:
     """Recorded GPU work. ``with tgrad.cuda.graph(g): ...`` records, ``g.replay()`` runs it.
 
     The recorded kernels read and write the same addresses at every replay: give new input by
-    ``x.copy_(new)`` and read results from the tensors that the capture made. Memory made inside
+    ``x.copy_(new)`` and read results from the tensors that the capture made. Keep the tensors alive
+    that it reads: as in PyTorch, memory of one that is freed is given to others. Memory made inside
     belongs to the graph until it is reset or dropped. ``keep_graph`` keeps the graph itself beside
     its executable form, which then is made by :meth:`instantiate` or the first replay.
     """
