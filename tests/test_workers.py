@@ -231,9 +231,9 @@ def test_batches_may_grow_and_index_lists_may_be_long():
 
 
 def test_samplers_may_give_anything():
-    keys = ["a", ("b", 2), 3.5, None]
+    keys = ["a", ("b", 2), 3.5, None, 1, "c", 2**70, -1]
     loader = DataLoader(Items(4), sampler=keys, batch_size=2, num_workers=1, collate_fn=list)
-    assert list(loader) == [["a", ("b", 2)], [3.5, None]]
+    assert list(loader) == [["a", ("b", 2)], [3.5, None], [1, "c"], [2**70, -1]]
 
 
 def test_without_batching_items_come_one_by_one():

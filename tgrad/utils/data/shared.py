@@ -201,10 +201,10 @@ class Opener:
             pages = slot.map(used)
         if extra and pages is not None:
             data = pages[extra:used]
-        if data[:1] == NESTED:
-            return _Unpacker(data[1:], pages, lend).load()
         layout = self.known.get(data)
         if layout is None:
+            if data[:1] == NESTED:
+                return _Unpacker(data[1:], pages, lend).load()
             container, entries = pickle.loads(data[1:])
             layout = container, [(shape, BY_NAME[n].numpy, start) for shape, n, start in entries]
             if len(self.known) < 64:
