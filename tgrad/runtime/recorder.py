@@ -36,10 +36,10 @@ class Launch(NamedTuple):
 class Block:
     """What owns an array: an address, and the contents where the host gave them."""
 
-    __slots__ = ("contents", "nbytes", "ptr")
+    __slots__ = ("contents", "ptr", "size")
 
-    def __init__(self, ptr: int, nbytes: int, contents: np.ndarray | None):
-        self.ptr, self.nbytes, self.contents = ptr, nbytes, contents
+    def __init__(self, ptr: int, size: int, contents: np.ndarray | None):
+        self.ptr, self.size, self.contents = ptr, size, contents
 
 
 class Recorder:
