@@ -11,7 +11,7 @@ import pytest
 import tgrad
 from tests.fake_driver import on_fake_driver
 from tgrad.ops.products import chain_order
-from tgrad.runtime import cuda
+from tgrad.runtime import cuda, plan
 
 on_devices = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
@@ -258,7 +258,9 @@ def test_a_tuned_config_comes_before_the_heuristic_for_its_whole_bucket():
     try:
         configs.override({case: shipped}, "shipped")
         assert tiles.config(290, 500, 510, half) == shipped
+        epoch = plan.State.epoch
         configs.override({case: mine})
+        assert plan.State.epoch > epoch  # recorded launches of the former tile are dropped
         assert tiles.config(290, 500, 510, half) == mine
         assert tiles.config(290, 513, 510, half) not in (mine, shipped)
         vector = configs.Case("matvec", "any", tiles.machine().arch, (100, 1, 100, 1), "n")

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import triton
 
+from tgrad.runtime import plan
+
 
 class Config(NamedTuple):
     """The compile-time choices of one launch. ``tma`` and what follows need sm_90."""
@@ -65,6 +67,7 @@ def clear(table: str = "user") -> None:
 
 
 def forget() -> None:
+    plan.forget()
     for clear_cache in _caches:
         clear_cache()
 

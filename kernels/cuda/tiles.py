@@ -297,7 +297,7 @@ WEIGHT_TILES: dict[str, list[Config]] = {
     ],
     "ragged": [Config(64, 64, 32, 8, 2), Config(32, 64, 32, 4, 2), Config(16, 64, 32, 4, 2)],
     "tf32": [Config(64, 64, 32, 4, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 32, 4, 3)],
-    "tf32x3": [Config(64, 64, 32, 8, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 32, 4, 3)],
+    "tf32x3": [Config(64, 64, 32, 8, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 16, 4, 3)],
     "float32": [Config(64, 64, 16, 4, 3), Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
     "float64": [Config(32, 32, 16, 4, 3), Config(16, 32, 16, 4, 3)],
 }  # fmt: skip
