@@ -81,6 +81,22 @@ def class_loss_kernel(
         tl.store(loss_ptr + row, maths.to(loss, loss_ptr.dtype.element_ty), mask=mask_t)
 
 
+@triton.jit(do_not_specialize=PLAIN)
+def merged_loss_kernel(
+    loss_ptr, total_ptr, lse_ptr, x_ptr, t_ptr, w_ptr, m_ptr, s_ptr, rows, n, inner, splits,
+    xo, xn, xi, ignore_index,
+    LOGITS: tl.constexpr, REDUCE: tl.constexpr, W: tl.constexpr, ACC: tl.constexpr,
+    LAYOUT: tl.constexpr, X_UNIT: tl.constexpr, VEC: tl.constexpr, WIDE: tl.constexpr,
+    SPLITS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """The same of split rows. Of x it reads one element a row, beside the sums of its parts."""
+    class_loss_kernel(
+        loss_ptr, total_ptr, lse_ptr, x_ptr, t_ptr, w_ptr, m_ptr, s_ptr, rows, n, inner, splits,
+        xo, xn, xi, ignore_index, LOGITS, REDUCE, W, ACC, LAYOUT, X_UNIT, VEC, WIDE, SPLITS,
+        BLOCK_T, BLOCK_N,
+    )  # fmt: skip
+
+
 @triton.jit
 def total_kernel(
     loss_ptr, total_ptr, losses_ptr, totals_ptr, n, MEAN: tl.constexpr, BLOCK: tl.constexpr
@@ -152,9 +168,9 @@ def forward(
     if reduces:
         losses, totals = (cuda.empty((programs,), total.dtype) for _ in range(2))
     cuda.launch(
-        class_loss_kernel, (programs,), losses, totals, total if lse is None else lse, p.x,
-        dense(target), dense_or(weight, total), *parts, p.rows, *p.sizes_in(vec), splits,
-        *p.steps_in(vec), ignore_index, LOGITS=lse is not None, REDUCE=reduces,
+        class_loss_kernel if splits == 1 else merged_loss_kernel, (programs,), losses, totals,
+        total if lse is None else lse, p.x, dense(target), dense_or(weight, total), *parts, p.rows,
+        *p.sizes_in(vec), splits, *p.steps_in(vec), ignore_index, LOGITS=lse is not None, REDUCE=reduces,
         W=weight is not None, ACC=acc, LAYOUT=p.layout, X_UNIT=p.unit, VEC=vec, WIDE=p.wide,
         SPLITS=0 if splits == 1 else triton.next_power_of_2(splits), BLOCK_T=t.block_t,
         BLOCK_N=t.block_n, num_warps=t.num_warps,
@@ -175,7 +191,7 @@ def backward(
     out = planes(dx, 1, 2)
     p: Planes = out if x is None else planes(x, 1, 2)
     acc = acc_of(total.dtype)
-    t, vec = tile(out, acc, elements=2048, most=2048), common_vec(out, p)
+    t, vec = tile(out, acc, elements=4096, most=4096), common_vec(out, p)
     cuda.launch(
         class_loss_backward_kernel, (*t.grid(out), triton.cdiv(out.n, t.block_n)), dx, dense(g),
         p.x, dense(target), dense_or(weight, total), dense(lse), total, out.rows,

@@ -26,6 +26,7 @@ FEW = {
     "statistics_kernel": "reads one element of each channel of x",
     "coefficients_kernel": "reads sums by channel",
     "place_one_kernel": "reads one value and its place for a row that it writes",
+    "merged_loss_kernel": "reads the sums of each row's parts, and one of its elements",
     "total_kernel": "one program adds up the programs' losses",
 }
 # Percent of the bytes. A masked tail doubles the code, narrow; rows have single numbers each.
