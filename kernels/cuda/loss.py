@@ -171,9 +171,9 @@ def forward(
         class_loss_kernel if splits == 1 else merged_loss_kernel, (programs,), losses, totals,
         total if lse is None else lse, p.x, dense(target), dense_or(weight, total), *parts, p.rows,
         *p.sizes_in(vec), splits, *p.steps_in(vec), ignore_index, LOGITS=lse is not None,
-        REDUCE=reduces, W=weight is not None, ACC=acc, LAYOUT=p.layout, X_UNIT=p.unit, VEC=vec, WIDE=p.wide,
-        SPLITS=0 if splits == 1 else triton.next_power_of_2(splits), BLOCK_T=t.block_t,
-        BLOCK_N=t.block_n, num_warps=t.num_warps,
+        REDUCE=reduces, W=weight is not None, ACC=acc, LAYOUT=p.layout, X_UNIT=p.unit, VEC=vec,
+        WIDE=p.wide, SPLITS=0 if splits == 1 else triton.next_power_of_2(splits),
+        BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=t.num_warps,
     )  # fmt: skip
     if reduces:
         cuda.launch(
