@@ -71,7 +71,6 @@ DESCRIPTOR_TILES: dict[str, list[Config]] = {
     "tf32": [
         Config(128, 128, 32, 8, 4, tma=True, persistent=True, subtiles=2),
         Config(64, 128, 32, 4, 4, tma=True), Config(128, 64, 32, 4, 4, tma=True),
-        Config(64, 64, 32, 4, 4, tma=True),
     ],
     "tf32x3": [
         Config(128, 128, 32, 8, 3, tma=True, persistent=True, subtiles=2),
@@ -79,13 +78,10 @@ DESCRIPTOR_TILES: dict[str, list[Config]] = {
     ],
 }  # fmt: skip
 # Warps of their own for loads and products pay or not by shape and GPU: a tuner's choice only.
-# 128 x 256 spills 328 bytes where a whole matrix is added.
+# 128 x 256 spills 328 bytes where a whole matrix is added; tf32 does not compile so for sm_90.
 SPECIALIZED_TILES: dict[str, list[Config]] = {
     "half": [
         Config(128, 128, 64, 4, 4, tma=True, persistent=True, warp_specialize=True, subtiles=2),
-    ],
-    "tf32": [
-        Config(128, 128, 32, 4, 4, tma=True, persistent=True, warp_specialize=True, subtiles=2),
     ],
 }
 
@@ -376,6 +372,8 @@ def refusal(c: Config, kind: str, arch: int) -> str:
         return "is persistent, specialised or split without descriptors"
     if c.warp_specialize and not (c.persistent and c.num_warps == 4 and c.block_m >= 128):
         return "specialises warps of another number than 4, or of one tile"
+    if c.warp_specialize and kind != "half":
+        return "specialises warps, which Triton 3.9 compiles for sm_90 in half types only"
     if c.split_k > 1 and c.persistent and c.warp_specialize:
         return "splits K and specialises warps"
     return ""
