@@ -20,6 +20,7 @@ from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.pointwise import TL
 from tgrad.runtime import cuda, rehearsal, stream
 from tgrad.runtime.array import CudaArray
+from tgrad.runtime.current import here
 
 KEPT = 16  # tables; one per group of parameters that step together
 
@@ -69,13 +70,15 @@ _tables: OrderedDict[tuple, Tables] = OrderedDict()
 
 
 def tables(lists: list[list[CudaArray]], block: int) -> Tables:
-    """The tables of these tensors, made where they are new.
+    """The tables of these tensors, made where they are new on the current stream.
 
-    A CUDA graph that is being captured keeps those that it uses, and writes new ones at each
-    replay: nobody else may find them filled.
+    A table is filled in the order of one stream, which nothing makes others wait for. A CUDA graph
+    that is being captured keeps those that it uses, and writes new ones at each replay: nobody else
+    may find them filled.
     """
     roles = [role for role in lists if role]
-    key = (block, *[a.ptr for role in roles for a in role], *[a.size for a in roles[0]])
+    place = here.place.index, here.place.stream
+    key = (*place, block, *[a.ptr for role in roles for a in role], *[a.size for a in roles[0]])
     found, capture = _tables.get(key), stream.capture()
     if found is None:
         addresses = np.array([[a.ptr for a in role] for role in roles], np.int64).T
