@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 
 import tgrad
+from tgrad.kernels.gate.rules import MATRIX
 from tgrad.kernels.samples import Sample, t
 from tgrad.runtime import cuda
 
@@ -101,7 +102,7 @@ def launching(kernel, grid: tuple[int, ...], operands: int, block: int, warps: i
 
 
 def samples() -> dict[str, Sample]:
-    sums_kernel.__module__ = "tgrad.kernels.cuda.conv"
+    sums_kernel.__module__ = min(MATRIX)
 
     def sample(dtype: str, *launch) -> Sample:
         run = launching(*launch)

@@ -186,12 +186,12 @@ def test_a_compile_error_names_kernel_types_constants_and_options(cache: Path):
 
 def test_workers_compile_for_a_process_that_interprets(cache: Path):
     from tgrad.dispatch import OPS
-    from tgrad.kernels.cuda import pointwise
+    from tgrad.kernels.cuda import pointwise, pointwise_source
 
     # Source and expression are made at run time; a worker finds neither in a module.
     tl = pytest.importorskip("triton.language")
     generated = Job(
-        pointwise.source("a", 0),
+        pointwise_source.flat("a", "ff", 0, False),
         {"y_ptr": "*fp32", "x0_ptr": "*bf16", "n": "i32"},
         {"F": pointwise.compiled(OPS["neg"].card), "T": tl.float32, "WIDE": False, "BLOCK": 256},
         ("y_ptr", "x0_ptr"),

@@ -188,7 +188,10 @@ def running_best_kernel(
     R_COUNT: tl.constexpr, R_UNIT: tl.constexpr, VEC: tl.constexpr, INNER: tl.constexpr,
     WIDE: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """y, i = the largest key so far along BLOCK_K rows and where it was last met."""
+    """y, i = the largest key so far along BLOCK_K rows and where it was last met.
+
+    Places are kept in 32 bits unless WIDE: in 64 they cost the registers of a whole tile more.
+    """
     rows, length, _ = full_counts(rows, length, 0, K_UNIT, R_UNIT, VEC)
     stride = stride * INNER
     k = tl.program_id(0)
@@ -201,14 +204,15 @@ def running_best_kernel(
     least: tl.constexpr = -(2**63) if tl.int64 == ACC else -(2**31)
     lane = tl.arange(0, BLOCK_R)[None, :]
     best = tl.full((BLOCK_K,), least, ACC)
-    where = tl.zeros((BLOCK_K,), tl.int64)
+    PLACE: tl.constexpr = tl.int64 if WIDE else tl.int32
+    where = tl.zeros((BLOCK_K,), PLACE)
     for r in range(0, length, BLOCK_R):
         offs_r = r + tl.arange(0, BLOCK_R)
         mask = mask_k[:, None] & (offs_r < length)[None, :]
         x_r = locate(offs_r, rn0, rn1, rs0, rs1, rs2, R_COUNT, R_UNIT, VEC)
         x = tl.load(x_ptr + x_k[:, None] + x_r[None, :], mask=mask, other=0)
         key = tl.where(mask, order_key(x, FLIP), tl.full((1, 1), least, ACC))
-        index = tl.broadcast_to(offs_r[None, :], (BLOCK_K, BLOCK_R)).to(tl.int64)
+        index = tl.broadcast_to(offs_r[None, :], (BLOCK_K, BLOCK_R)).to(PLACE)
         key, index = tl.associative_scan((key, index), 1, later_best)
         keep = best[:, None] > key
         key = tl.where(keep, best[:, None], key)
@@ -216,9 +220,9 @@ def running_best_kernel(
         at = y_k[:, None] + offs_r[None, :] * stride
         y = from_order_key(key, FLIP, y_ptr.dtype.element_ty)
         tl.store(y_ptr + at, y, mask=mask)
-        tl.store(i_ptr + at, index, mask=mask)
+        tl.store(i_ptr + at, index.to(tl.int64), mask=mask)
         best = tl.sum(tl.where(lane == BLOCK_R - 1, key, 0), 1).to(ACC)
-        where = tl.sum(tl.where(lane == BLOCK_R - 1, index, 0), 1)
+        where = tl.sum(tl.where(lane == BLOCK_R - 1, index, 0), 1).to(PLACE)
 
 
 def running_best(values: CudaArray, indices: CudaArray, x: CudaArray, dim: int, flip: bool) -> None:
