@@ -192,7 +192,7 @@ def test_a_tensor_is_unequal_to_what_is_no_number():
     x = tgrad.tensor([1, 2])
     assert (x == None) is False and (x != None) is True  # noqa: E711
     assert (x == "a") is False and x not in ("a", None)
-    same(x == np.array([1, 3]), [True, False], tgrad.bool)
+    same(x == np.array([1, 3]), [True, False], tgrad.bool)  # pyright: ignore[reportArgumentType]
 
 
 def test_numpy_arrays_on_the_right_of_an_operator_count_as_tensors():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tgrad.dispatch import kernel
@@ -62,7 +64,8 @@ def _lstsq(y, rank, values, x, b, rcond, driver):
             continue
         from scipy.linalg import lstsq
 
-        solution, _, found, s = lstsq(a, right, cond=rcond, lapack_driver=driver)
+        made: Any = lstsq(a, right, cond=rcond, lapack_driver=driver)
+        solution, _, found, s = made
         outs[k] = solution
         rank.reshape(-1)[k] = found
         if values.shape[-1]:

@@ -1,5 +1,7 @@
 """Rows of factorisations on LAPACK, which CUDA tensors reach through the host."""
 
+from typing import Any
+
 import numpy as np
 
 from tests.rows.linalg import SINGLE, positive, rank_one, well
@@ -10,8 +12,21 @@ def tall(*shape):
     return well(*shape)
 
 
-def symmetric(a, UPLO="L"):
+def symmetric(a, UPLO: Any = "L"):
     return np.linalg.eigh(a, UPLO)
+
+
+def eigenvalues(a, UPLO: Any = "L"):
+    return np.linalg.eigvalsh(a, UPLO)
+
+
+def qr(a, mode: Any = "reduced"):
+    return tuple(np.linalg.qr(a, mode))
+
+
+def svd(a):
+    u, w, vh = np.linalg.svd(a, False)
+    return u, w, vh.T
 
 
 def pinv(a, rcond=None, hermitian=False, atol=None, rtol=None):
@@ -29,10 +44,10 @@ ROWS = [
     row(
         "linalg.qr", s(tall(4, 3)), s(well(3, 3)), s(well(2, 2, 4)), s(well(3, 3), "complete"),
         s(tall(2, 3, 2)),
-        ref=lambda a, mode="reduced": tuple(np.linalg.qr(a, mode)),
+        ref=qr,
         dtypes=SINGLE, fallback=True, covers=["linalg_qr"],
     ),
-    row("qr", s(tall(4, 2)), ref=lambda a: tuple(np.linalg.qr(a)), dtypes=SINGLE, fallback=True),
+    row("qr", s(tall(4, 2)), ref=qr, dtypes=SINGLE, fallback=True),
     # One triangle is read: the symmetric gradient is tested in tests/test_decomposition.py.
     row(
         "linalg.eigh", s(positive(3, 3)), s(positive(2, 2, 2), UPLO="U"), s(t(0, 0)),
@@ -40,7 +55,7 @@ ROWS = [
     ),
     row(
         "linalg.eigvalsh", s(positive(4, 4)), s(positive(2, 3, 3), UPLO="U"),
-        ref=lambda a, UPLO="L": np.linalg.eigvalsh(a, UPLO),
+        ref=eigenvalues,
         grad=False, dtypes=SINGLE, fallback=True,
     ),
     row(
@@ -50,7 +65,7 @@ ROWS = [
     ),
     row(
         "svd", s(tall(4, 2)),
-        ref=lambda a: (lambda u, w, vh: (u, w, vh.T))(*np.linalg.svd(a, False)),
+        ref=svd,
         dtypes=SINGLE, fallback=True, torch=None,
     ),
     row(

@@ -1,5 +1,7 @@
 """Rows of search among sorted numbers, counts and quantiles."""
 
+from typing import Any
+
 import numpy as np
 
 from tests.table import i, own, row, s, t, value
@@ -31,11 +33,11 @@ def histc(x, bins=100, min=0, max=0):
     return np.histogram(x, bins, (min, max))[0].astype(np.float64)
 
 
-def quantile(x, q, dim=None, keepdim=False, interpolation="linear"):
+def quantile(x, q, dim=None, keepdim=False, interpolation: Any = "linear"):
     return np.quantile(x, q, dim, keepdims=keepdim, method=interpolation)
 
 
-def nanquantile(x, q, dim=None, keepdim=False, interpolation="linear"):
+def nanquantile(x, q, dim=None, keepdim=False, interpolation: Any = "linear"):
     return np.nanquantile(x, q, dim, keepdims=keepdim, method=interpolation)
 
 

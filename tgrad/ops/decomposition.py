@@ -75,6 +75,7 @@ def _(g0, g1, x, y0, y1, complete):
     if g0 is not None:
         turned = matmul(_adjoint(g0), q)
         inner = -turned if inner is None else inner - turned
+    assert inner is not None  # one of the two gradients is there
     inner = matmul(q, inner.tril() + _adjoint(inner.tril(-1)))
     inner = inner if g0 is None else g0 + inner
     dx = _adjoint(_solve_triangular(r, _adjoint(inner), True, False))

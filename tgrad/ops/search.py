@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
@@ -45,37 +45,36 @@ def searchsorted(
     """
     name = "searchsorted"
     sequence = sorted_sequence
+    x: Any = input
     if side is not None:
         if side not in ("left", "right"):
             raise RuntimeError(f"{name}(): side can only be 'left' or 'right' but got {side}")
         if right and side == "left":
             raise RuntimeError(f"{name}(): side and right can't be set to opposites")
         right = side == "right"
-    if not isinstance(input, Variable):
+    if not isinstance(x, Variable):
         if sequence.ndim != 1:
             raise RuntimeError(
                 f"{name}(): input value can be a scalar only when sorted_sequence has 1 dimension"
             )
-        if isinstance(input, float) and not sequence.dtype.is_floating_point:
+        if isinstance(x, float) and not sequence.dtype.is_floating_point:
             sequence = sequence.to(dtypes.get_default_dtype())
-        input = sequence.new_tensor(input)
+        x = sequence.new_tensor(x)
     if not sequence.ndim:
         raise RuntimeError(f"{name}(): sorted_sequence must have at least 1 dimension")
-    if sequence.ndim > 1 and (
-        input.ndim != sequence.ndim or input.shape[:-1] != sequence.shape[:-1]
-    ):
+    if sequence.ndim > 1 and (x.ndim != sequence.ndim or x.shape[:-1] != sequence.shape[:-1]):
         raise RuntimeError(
             f"{name}(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
             f"boundaries tensor and input value tensor must match, but we got boundaries tensor "
-            f"{list(sequence.shape)} and input value tensor {list(input.shape)}"
+            f"{list(sequence.shape)} and input value tensor {list(x.shape)}"
         )
-    common = dtypes.promote_types(sequence.dtype, input.dtype)
-    sequence, input = sequence.to(common), input.to(common)
+    common = dtypes.promote_types(sequence.dtype, x.dtype)
+    sequence, x = sequence.to(common), x.to(common)
     if sorter is not None:
         sequence = _arranged(sequence, sorter)
     return _searchsorted(
         sequence.detach().contiguous(),
-        input.detach().contiguous(),
+        x.detach().contiguous(),
         bool(right),
         dtypes.int32 if out_int32 else dtypes.int64,
     )
@@ -133,11 +132,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("weights should be 1-d and have the same length as input")
     length = max(int(input.max().item()) + 1, minlength)
     if weights is None:
-        weights = input.new_ones(input.shape, dtype=dtypes.int64)
-    elif weights.dtype is not dtypes.float32:
-        weights = weights.double()
-    zeros = weights.new_zeros((length,))
-    return OPS["_scatter_add"].function(zeros, 0, input.long(), weights.detach())
+        each = input.new_ones(input.shape, dtype=dtypes.int64)
+    else:
+        each = weights if weights.dtype is dtypes.float32 else weights.double()
+    zeros = each.new_zeros((length,))
+    return OPS["_scatter_add"].function(zeros, 0, input.long(), each.detach())
 
 
 @composite
