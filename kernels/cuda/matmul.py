@@ -150,7 +150,8 @@ def gemm(
         alpha, beta = int(alpha), int(beta)
     elif y.dtype.itemsize == 8:
         alpha, beta = np.float64(alpha), np.float64(beta)
-    constants = {"SCALED": alpha != 1, "ACTIVATION": activation}
+    # A NumPy bool, which np.float64 gives, is no constant that Triton can read.
+    constants = {"SCALED": bool(alpha != 1), "ACTIVATION": activation}
     if not p.loop:
         run(p, alpha, beta, c is not None, constants, choice)
         return

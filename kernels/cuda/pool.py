@@ -244,10 +244,10 @@ def avg_pool2d_backward_kernel(
 # ---- launching -----------------------------------------------------------------------------------
 
 
-def blocks(n: int) -> tuple[int, tuple[int]]:
-    """(block, grid) for n independent elements."""
-    block = 1024 if cuda.is_emulated() else 256
-    return block, (triton.cdiv(n, block),)
+def blocks(a: CudaArray) -> tuple[int, tuple[int]]:
+    """(block, grid) for the elements of ``a``: two a thread, one of 8 bytes, which would spill."""
+    block = 1024 if cuda.is_emulated() else 128 if a.itemsize == 8 else 256
+    return block, (triton.cdiv(a.size, block),)
 
 
 def accumulator(x: CudaArray) -> tl.dtype:
@@ -273,7 +273,7 @@ def windows_of_pixel(size, image, kernel, stride, dilation, adaptive) -> list[in
 
 @kernel("_max_pool2d", "cuda")
 def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, coded):
-    block, grid = blocks(y.size)
+    block, grid = blocks(y)
     acc = accumulator(x)
     lowest = float("-inf") if x.dtype.kind not in "iu" else -(2**63)
     cuda.launch(
@@ -285,7 +285,7 @@ def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, c
 
 @kernel("max_pool2d_backward", "cuda")
 def max_pool2d_backward(dx, g, code, size, kernel, stride, padding, dilation, adaptive):
-    block, grid = blocks(dx.size)
+    block, grid = blocks(dx)
     windows = windows_of_pixel(g.shape[2:], size, kernel, stride, dilation, adaptive)
     cuda.launch(
         max_pool2d_backward_kernel, grid, dx, g, code, dx.size, dx.shape[1], *g.shape[2:],
@@ -296,7 +296,7 @@ def max_pool2d_backward(dx, g, code, size, kernel, stride, padding, dilation, ad
 
 @kernel("_max_pool2d_winners", "cuda")
 def _max_pool2d_winners(y, x, code, size, kernel, stride, padding, dilation, adaptive):
-    block, grid = blocks(y.size)
+    block, grid = blocks(y)
     cuda.launch(
         winners_kernel, grid, y, code, x, y.size, *y.shape[1:], *x.shape[2:], *code.steps,
         *x.steps, *kernel, *stride, *padding, *dilation, ADAPTIVE=adaptive, INDICES=False,
@@ -306,7 +306,7 @@ def _max_pool2d_winners(y, x, code, size, kernel, stride, padding, dilation, ada
 
 @kernel("_pool_indices", "cuda")
 def _pool_indices(y, code, image, kernel, stride, padding, dilation, adaptive):
-    block, grid = blocks(y.size)
+    block, grid = blocks(y)
     cuda.launch(
         winners_kernel, grid, y, code, code, y.size, *y.shape[1:], *image, *code.steps,
         0, 0, 0, 0, *kernel, *stride, *padding, *dilation, ADAPTIVE=adaptive, INDICES=True,
@@ -316,7 +316,7 @@ def _pool_indices(y, code, image, kernel, stride, padding, dilation, adaptive):
 
 @kernel("_avg_pool2d", "cuda")
 def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive):
-    block, grid = blocks(y.size)
+    block, grid = blocks(y)
     cuda.launch(
         avg_pool2d_kernel, grid, y, x, y.size, *y.shape[1:], *x.shape[2:], divisor or 1, *x.steps,
         *kernel, *stride, *padding, ADAPTIVE=adaptive, INCLUDE_PAD=include_pad,
@@ -326,7 +326,7 @@ def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adapt
 
 @kernel("avg_pool2d_backward", "cuda")
 def avg_pool2d_backward(dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive):
-    block, grid = blocks(dx.size)
+    block, grid = blocks(dx)
     windows = windows_of_pixel(g.shape[2:], size, kernel, stride, (1, 1), adaptive)
     cuda.launch(
         avg_pool2d_backward_kernel, grid, dx, g, dx.size, dx.shape[1], *g.shape[2:],
