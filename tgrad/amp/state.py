@@ -1,23 +1,22 @@
-"""What autocast is set to in this thread, and the exchange of the listed ops' bodies.
+"""What autocast is set to in this thread, and the layer that casts the listed ops' arguments.
 
-While autocast is on in some thread, each listed op's function has a body that casts its arguments
-first. While it is off everywhere the functions are as they were declared: it costs nothing.
+The layer is around the ops (:mod:`tgrad.interception`) while autocast is on in some thread.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-import types
 from collections.abc import Callable
 from typing import Any
 
-from tgrad import dtypes
+from tgrad import dtypes, interception
 from tgrad.amp.policy import BANNED, FLOAT32, LEAVE, LOWER, POLICIES, PROMOTE
 from tgrad.autograd.grad_mode import is_grad_enabled
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import OPS
 from tgrad.dtypes import bfloat16, dtype, float16, float32
+from tgrad.registry import Op
 
 
 class _State(threading.local):
@@ -94,93 +93,51 @@ def place(values: Any) -> str | None:
     return None
 
 
-class Listed:
-    """One op's function with the policies of its name, and its two bodies."""
-
-    def __init__(self, name: str, function: types.FunctionType):
-        self.name, self.function = name, function
-        self.plain = function.__code__
-        self.original = types.FunctionType(
-            self.plain, function.__globals__, function.__name__, function.__defaults__,
-            function.__closure__,
-        )  # fmt: skip
-        self.original.__kwdefaults__ = function.__kwdefaults__
-        self.policies = {k: found[name] for k, found in POLICIES.items() if name in found}
-        self.casting = forwarding(self, len(self.plain.co_freevars))
-
-    def call(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """The op, its arguments cast as the policy says."""
-        kind = None if state.inside else place([*args, *kwargs.values()])
-        policy = self.policies.get(kind) if kind is not None and state.enabled[kind] else None
-        if kind is None or policy is None or kwargs.get("out") is not None:
-            return self.original(*args, **kwargs)
-        if policy is BANNED:
-            raise RuntimeError(
-                f"{self.name} is unsafe to autocast: its gradient overflows in float16. Use "
-                "binary_cross_entropy_with_logits or BCEWithLogitsLoss, which take the values "
-                "before the sigmoid, or call it under autocast(enabled=False) in float32."
-            )
-        to = state.dtype[kind] if policy is LOWER else float32
-        if policy is PROMOTE:
-            to = widest([*args, *kwargs.values()], kind)
-        if policy is not LEAVE and to is not None and not self.has_dtype(policy, args, kwargs):
-            args = tuple([cast(x, to, kind) for x in args])
-            kwargs = {k: cast(x, to, kind) for k, x in kwargs.items()}
-        state.inside = True
-        try:
-            return self.original(*args, **kwargs)
-        finally:
-            state.inside = False
-
-    def has_dtype(self, policy: str, args: tuple, kwargs: dict[str, Any]) -> bool:
-        """Whether the call itself says in which dtype to compute."""
-        return policy is FLOAT32 and any(isinstance(x, dtype) for x in (*args, *kwargs.values()))
+def casting(entry: Op, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The layer around listed ops: ``call`` with the arguments cast as the op's policy says."""
+    kind = None if state.inside else place([*args, *kwargs.values()])
+    policy = POLICIES[kind].get(entry.name) if kind is not None and state.enabled[kind] else None
+    if kind is None or policy is None or kwargs.get("out") is not None:
+        return call(*args, **kwargs)
+    if policy is BANNED:
+        raise RuntimeError(
+            f"{entry.name} is unsafe to autocast: its gradient overflows in float16. Use "
+            "binary_cross_entropy_with_logits or BCEWithLogitsLoss, which take the values "
+            "before the sigmoid, or call it under autocast(enabled=False) in float32."
+        )
+    to = state.dtype[kind] if policy is LOWER else float32
+    if policy is PROMOTE:
+        to = widest([*args, *kwargs.values()], kind)
+    if policy is not LEAVE and to is not None and not has_dtype(policy, args, kwargs):
+        args = tuple([cast(x, to, kind) for x in args])
+        kwargs = {k: cast(x, to, kind) for k, x in kwargs.items()}
+    state.inside = True
+    try:
+        return call(*args, **kwargs)
+    finally:
+        state.inside = False
 
 
-def forwarding(target: Listed, cells: int) -> types.CodeType:
-    """The code of ``target.call(args, kwargs)`` for a function that closes over ``cells`` values.
-
-    A function's code can only be exchanged for one with as many free variables, and keeps the
-    globals of its module: the target is one of the code's constants.
-    """
-    names = [f"cell{i}" for i in range(cells)]
-    lines = [f"def outer({', '.join(names)}):", "    def call(*args, **kwargs):"]
-    if names:
-        lines.append(f"        if False: {', '.join(names)}")
-    lines += ["        return 'target'.call(args, kwargs)", "    return call"]
-    scope: dict[str, Any] = {}
-    exec(compile("\n".join(lines), "<autocast>", "exec"), scope)
-    code = scope["outer"](*names).__code__
-    constants: Any = tuple([target if c == "target" else c for c in code.co_consts])
-    return code.replace(co_consts=constants, co_name=target.function.__name__)
+def has_dtype(policy: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether the call itself says in which dtype to compute."""
+    return policy is FLOAT32 and any(isinstance(x, dtype) for x in (*args, *kwargs.values()))
 
 
-class _Exchange:
-    """The listed functions, and in how many threads and kinds of device autocast is on."""
+class _Users:
+    """In how many threads and kinds of device autocast is on: with none, the layer is away."""
 
     lock = threading.Lock()
-    users = 0
-    known: dict[int, Listed] = {}  # noqa: RUF012 - one for the process
+    count = 0
 
     @classmethod
     def add(cls, change: int) -> None:
         with cls.lock:
-            before, cls.users = cls.users, cls.users + change
+            before, cls.count = cls.count, cls.count + change
             if before == 0:
-                for listed in cls.listed():
-                    listed.function.__code__ = listed.casting
-            elif cls.users == 0:
-                for listed in cls.known.values():
-                    listed.function.__code__ = listed.plain
-
-    @classmethod
-    def listed(cls) -> list[Listed]:
-        """Every listed op that there is; ops may have been declared since the last time."""
-        for name in {n for found in POLICIES.values() for n in found}:
-            function = OPS[name].function if name in OPS else None
-            if isinstance(function, types.FunctionType) and id(function) not in cls.known:
-                cls.known[id(function)] = Listed(name, function)
-        return list(cls.known.values())
+                listed = {name for policies in POLICIES.values() for name in policies}
+                interception.put(casting, [OPS[name] for name in listed if name in OPS])
+            elif cls.count == 0:
+                interception.remove(casting)
 
 
 # ---- the settings --------------------------------------------------------------------------------
@@ -210,7 +167,7 @@ def set_autocast_enabled(device_type: str, enabled: bool) -> None:
     enabled = bool(enabled)
     if state.enabled[kind_of(device_type)] != enabled:
         state.enabled[device_type] = enabled
-        _Exchange.add(1 if enabled else -1)
+        _Users.add(1 if enabled else -1)
 
 
 def get_autocast_dtype(device_type: str) -> dtype:
