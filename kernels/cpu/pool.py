@@ -301,7 +301,7 @@ def spread_rows(g: np.ndarray, axis: Axis, limit: int) -> np.ndarray:
 
 
 @kernel("_avg_pool2d", "cpu")
-def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive):
+def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive, dtype):
     if y.size == 0:
         return
     axes = mean_axes(size, x.shape[2:], kernel, stride, padding, include_pad, adaptive)
@@ -311,7 +311,9 @@ def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adapt
 
 
 @kernel("avg_pool2d_backward", "cpu")
-def avg_pool2d_backward(dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive):
+def avg_pool2d_backward(
+    dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive, dtype
+):
     if g.size == 0:
         dx[...] = 0
         return

@@ -315,7 +315,7 @@ def _pool_indices(y, code, image, kernel, stride, padding, dilation, adaptive):
 
 
 @kernel("_avg_pool2d", "cuda")
-def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive):
+def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive, dtype):
     block, grid = blocks(y)
     cuda.launch(
         avg_pool2d_kernel, grid, y, x, y.size, *y.shape[1:], *x.shape[2:], divisor or 1, *x.steps,
@@ -325,7 +325,9 @@ def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adapt
 
 
 @kernel("avg_pool2d_backward", "cuda")
-def avg_pool2d_backward(dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive):
+def avg_pool2d_backward(
+    dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive, dtype
+):
     block, grid = blocks(dx)
     windows = windows_of_pixel(g.shape[2:], size, kernel, stride, (1, 1), adaptive)
     cuda.launch(

@@ -24,4 +24,7 @@ BAD = [
     (F + "group_norm", lambda t: (t.ones(1, 3), 3), ValueError, "more than 1 value"),
     (F + "group_norm", lambda t: (x(t), 0), ZeroDivisionError, "zero"),
     (F + "group_norm", lambda t: (x(t), -1), RuntimeError, "greater than 0"),
+    (F + "local_response_norm", lambda t: (t.ones(3, 4), 2), ValueError, "3D or higher"),
+    (F + "local_response_norm", lambda t: (x(t), 0), RuntimeError, "greater than zero"),
+    (F + "local_response_norm", lambda t: (x(t).int(), 2), NotImplementedError, "not implemented"),
 ]

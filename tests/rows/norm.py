@@ -32,6 +32,15 @@ def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     return y if bias is None else y + bias.reshape(shape)
 
 
+def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    """One channel at a time."""
+    y = np.empty_like(x)
+    for c in range(x.shape[1]):
+        near = x[:, max(c - size // 2, 0) : c + (size - 1) // 2 + 1]
+        y[:, c] = x[:, c] / (k + alpha * (near**2).sum(1) / size) ** beta
+    return y
+
+
 ROWS = [
     row(
         "nn.functional.layer_norm",
@@ -63,4 +72,10 @@ ROWS = [
         ref=group_norm,
     ),
     row("group_norm", s(t(2, 4, 3), 2, t(4), t(4)), ref=group_norm),
+    row(
+        "nn.functional.local_response_norm",
+        s(t(2, 5, 3, 2), 3, 0.5), s(t(1, 4, 3), 4, 0.5, 0.6, 2.0), s(t(1, 3, 2, 1, 2), 9, 1.0),
+        s(t(0, 3, 2), 2), s(t(2, 3, 4), 1, 0.5, 1.0),
+        ref=local_response_norm,
+    ),
 ]  # fmt: skip

@@ -85,6 +85,24 @@ def embedding(
     return OPS["embedding"].function(weight, input, at, scale_grad_by_freq, sparse)
 
 
+# ---- windows as columns --------------------------------------------------------------------------
+
+
+def unfold(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...],
+    dilation: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    stride: int | tuple[int, ...] = 1,
+) -> Tensor:
+    """The windows of each image as columns; ``Tensor.unfold`` is another op.
+
+    Shape: (N, C, H, W) or (C, H, W) -> (N, C R S, L) or (C R S, L), L windows of R x S
+    Raises: RuntimeError for a wrong rank, sizes that are not positive or windows that do not fit.
+    """
+    return OPS["im2col"].function(input, kernel_size, dilation, padding, stride)
+
+
 # ---- publishing ----------------------------------------------------------------------------------
 
 

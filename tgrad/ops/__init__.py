@@ -18,6 +18,7 @@ from tgrad.ops.einsum import *
 from tgrad.ops.elementwise_loss import *
 from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
+from tgrad.ops.fold import *
 from tgrad.ops.index import *
 from tgrad.ops.linalg import *
 from tgrad.ops.loss import *
@@ -32,6 +33,7 @@ from tgrad.ops.optim import *
 from tgrad.ops.pad import *
 from tgrad.ops.pointwise import *
 from tgrad.ops.pool import *
+from tgrad.ops.pool3d import *
 from tgrad.ops.power import *
 from tgrad.ops.products import *
 from tgrad.ops.put import *

@@ -23,15 +23,20 @@ def integers(name: str, what: str, value: Any) -> tuple[int, ...]:
     return tuple(int(v) for v in several)
 
 
-def pair(name: str, what: str, value: Any) -> Pair:
-    """``value`` for (height, width); one number stands for both. Raises RuntimeError for others."""
+def several(name: str, what: str, value: Any, n: int) -> tuple[int, ...]:
+    """``value`` for n axes; one number stands for all. Raises RuntimeError for other lengths."""
     found = integers(name, what, value)
-    if len(found) not in (1, 2):
+    if len(found) not in (1, n):
         raise RuntimeError(
-            f"{name}: expected {what} to be a single integer value or a list of 2 values, but got "
-            f"{what}={list(found)}"
+            f"{name}: expected {what} to be a single integer value or a list of {n} values, but "
+            f"got {what}={list(found)}"
         )
-    return (found[0], found[-1])
+    return found if len(found) == n else found * n
+
+
+def pair(name: str, what: str, value: Any) -> Pair:
+    """``value`` for (height, width); see :func:`several`."""
+    return several(name, what, value, 2)
 
 
 def single(name: str, what: str, value: Any) -> int:
@@ -51,7 +56,7 @@ def check_floating(name: str, input: Tensor) -> None:
 
 
 def as_images(name: str, input: Tensor, may_lack_channels: bool = False) -> Tensor:
-    """(N, C, H, W) from the input of a 1-D or 2-D op, batched or not."""
+    """(N, C, H, W) from the input of a 1-D or 2-D op, batched or not; (N, C, D, H, W) of 3-D."""
     if not hasattr(input, "array"):
         raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(input).__name__}")
     space = int(name[-2])
@@ -69,16 +74,17 @@ def as_images(name: str, input: Tensor, may_lack_channels: bool = False) -> Tens
 def like_input(y: Tensor, input: Tensor, name: str) -> Tensor:
     """A result of shape (N, C, P, Q) without the dims that :func:`as_images` put in."""
     space = int(name[-2])
-    if space == 2 and input.ndim == 4:
+    if space >= 2 and input.ndim == space + 2:
         return y
     batch = y.shape[:1] if input.ndim == space + 2 else ()
-    return y.reshape(*batch, y.shape[1], *y.shape[4 - space :])
+    return y.reshape(*batch, y.shape[1], *y.shape[y.ndim - space :])
 
 
 def sizes_of(name: str, what: str, value: Any) -> Pair:
-    """``value`` as a pair; (1 or 0 along the height that 1-D ops do not have is put in later)."""
-    if int(name[-2]) == 2:
-        return pair(name, what, value)
+    """``value`` for each axis; (1 or 0 along the height that 1-D ops do not have comes later)."""
+    space = int(name[-2])
+    if space > 1:
+        return several(name, what, value, space)
     only = single(name, what, value)
     return (only, only)
 
@@ -120,12 +126,12 @@ class Windows:
         if flat:
             kernel, step, pad, spread = (1, kernel[1]), (1, step[1]), (0, pad[1]), (1, spread[1])
         self.kernel, self.stride, self.padding, self.dilation = kernel, step, pad, spread
-        self.size: Pair = tuple(  # pyright: ignore[reportAttributeAccessIssue]
+        self.size: Pair = tuple(
             output_length(image[i], kernel[i], step[i], pad[i], spread[i], ceil_mode)
-            for i in (0, 1)
+            for i in range(len(kernel))
         )
         if min(self.size) < 1:
-            shown = slice(1, 2) if flat else slice(0, 2)
+            shown = slice(1 if flat else 0, None)
             raise RuntimeError(
                 f"{name}: Given input size: {(channels, *image[shown])}. Calculated output size: "
                 f"{(channels, *self.size[shown])}. Output size is too small"
@@ -141,31 +147,36 @@ def output_length(
     return n - 1 if ceil_mode and (n - 1) * stride >= length + padding else n
 
 
-def adaptive_windows(name: str, image: Pair, output_size: Any) -> tuple[Pair, Pair, Pair, bool]:
-    """(size, kernel, stride, adaptive): even splits are regular windows, others adaptive ones."""
+def adaptive_size(name: str, image: Pair, output_size: Any) -> Pair:
+    """The output's size, for images of ``image``; None keeps the length of a side."""
     space = int(name[-2])
-    several = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * space
-    if len(several) != space:
-        raise RuntimeError(f"{name}: output_size must be {space}, got {list(several)}")
+    sides = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * space
+    if len(sides) != space:
+        raise RuntimeError(f"{name}: output_size must be {space}, got {list(sides)}")
     if space == 1:
-        several = (1, *several)
-        if several[1] is None:
+        sides = (1, *sides)
+        if sides[1] is None:
             raise TypeError(f"{name}(): argument 'output_size' must be int, not NoneType")
     size = integers(
-        name, "output_size", [image[i] if v is None else v for i, v in enumerate(several)]
+        name, "output_size", [image[i] if v is None else v for i, v in enumerate(sides)]
     )
     if min(size) < 0:
         raise RuntimeError(
             f"{name}: elements of output_size must be greater than or equal to 0 but received "
             f"{list(size)}"
         )
+    return size
+
+
+def adaptive_windows(image: Pair, size: Pair) -> tuple[Pair, Pair, bool]:
+    """(kernel, stride, adaptive): even splits are regular windows, others adaptive ones."""
     if 0 in size:
-        return (size[0], size[1]), (1, 1), (1, 1), True
+        return (1,) * len(size), (1,) * len(size), True
     if all(h % p == 0 for h, p in zip(image, size, strict=True)):
-        even = (image[0] // size[0], image[1] // size[1])
-        return (size[0], size[1]), even, even, False
+        even = tuple(h // p for h, p in zip(image, size, strict=True))
+        return even, even, False
     kernel = tuple(
         max(-(-(p + 1) * h // n) - p * h // n for p in range(n))
         for h, n in zip(image, size, strict=True)
     )
-    return (size[0], size[1]), (kernel[0], kernel[1]), (1, 1), True
+    return kernel, (1,) * len(size), True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import Spec, composite, gradient, op
+from tgrad.ops.pool import _avg_pool2d
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -242,6 +243,35 @@ def group_norm(
     rows = input.reshape(n, num_groups, c // num_groups, *space)
     y = _layer_norm(rows, None, None, rows.ndim - 2, eps, True)[0].reshape(input.shape)
     return per_channel(y, weight, bias)
+
+
+@composite(spaces=("nn.functional",))
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """input / (k + alpha m)^beta, m the mean of the squares of ``size`` channels around each.
+
+    Channels outside count as zeros; of an even ``size`` one more lies before than after.
+    Shape: (N, C, L) or more dims -> the same
+    Raises: ValueError for fewer dims, NotImplementedError for integers.
+    Source: Krizhevsky, Sutskever & Hinton 2012, section 3.3.
+    """
+    if input.ndim < 3:
+        raise ValueError(
+            "local_response_norm: Expected 3D or higher dimensionality input (got "
+            f"{input.ndim} dimensions)"
+        )
+    if input.numel() == 0:
+        return input
+    check_floating("local_response_norm", input)
+    if size < 1:
+        raise RuntimeError(f"local_response_norm: size should be greater than zero, got {size}")
+    n, c, *space = input.shape
+    rest = math.prod(space)
+    images = (input * input).reshape(n, 1, c, rest)
+    window = ((c, rest), (size, 1), (1, 1), (size // 2, 0))
+    mean = _avg_pool2d(images, *window, True, None, False, input.dtype).reshape(input.shape)
+    return input / (mean * alpha + k) ** beta
 
 
 def per_channel(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -16,6 +16,7 @@ from tgrad.ops.geometry import (
     Pair,
     Sizes,
     Windows,
+    adaptive_size,
     adaptive_windows,
     as_images,
     check_floating,
@@ -145,21 +146,24 @@ def _avg_pool2d(
     include_pad: bool,
     divisor: int | None,
     adaptive: bool,
+    dtype: dtypes.dtype,
 ) -> Spec:
     """y = the sum of each window over its number of elements, or over ``divisor``.
 
     ``include_pad`` counts the zeros of the padding, but not what ``ceil_mode`` adds beyond it.
 
     Shape: (N, C, H, W) -> (N, C, P, Q) with ``size`` = (P, Q)
-    dtype: that of x; half dtypes are summed in float32
+    dtype: ``dtype``; half dtypes are summed in float32
     """
-    return Spec((*x.shape[:2], *size), x.dtype)
+    return Spec((*x.shape[:2], *size), dtype)
 
 
 @gradient(_avg_pool2d)
 def _(g, x_spec, kernel, stride, padding, include_pad, divisor, adaptive):
     image = x_spec.shape[2:]
-    return avg_pool2d_backward(g, image, kernel, stride, padding, include_pad, divisor, adaptive)
+    return avg_pool2d_backward(
+        g, image, kernel, stride, padding, include_pad, divisor, adaptive, x_spec.dtype
+    )
 
 
 @op
@@ -172,21 +176,29 @@ def avg_pool2d_backward(
     include_pad: bool,
     divisor: int | None,
     adaptive: bool,
+    dtype: dtypes.dtype,
 ) -> Spec:
     """dx[h,w] = sum over the windows that hold (h, w) of g over the window's divisor.
 
     Shape: (N, C, P, Q) -> (N, C, H, W) with ``size`` = (H, W)
+    dtype: ``dtype``
     """
-    return Spec((*g.shape[:2], *size), g.dtype)
+    return Spec((*g.shape[:2], *size), dtype)
 
 
 @gradient(avg_pool2d_backward)
 def _(gg, g_spec, kernel, stride, padding, include_pad, divisor, adaptive):
-    p_q = g_spec.shape[2:]
-    return _avg_pool2d(gg, p_q, kernel, stride, padding, include_pad, divisor, adaptive)
+    return _avg_pool2d(
+        gg, g_spec.shape[2:], kernel, stride, padding, include_pad, divisor, adaptive, g_spec.dtype
+    )
 
 
 # ---- public --------------------------------------------------------------------------------------
+
+
+def check_ordered(name: str, input: Tensor) -> None:
+    if input.dtype.is_complex or input.dtype is dtypes.bool_:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype.name}'")
 
 
 def largest(name: str, input: Tensor, x: Tensor, return_indices: bool, *geometry: Any) -> Any:
@@ -205,8 +217,7 @@ def max_pool(
     ceil_mode: bool, return_indices: bool,
 ) -> Any:  # fmt: skip
     x = as_images(name, input)
-    if input.dtype.is_complex or input.dtype is dtypes.bool_:
-        raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype.name}'")
+    check_ordered(name, input)
     w = Windows(name, x.shape[2:], x.shape[1], kernel_size, stride, padding, dilation, ceil_mode)
     geometry = (w.size, w.kernel, w.stride, w.padding, w.dilation, False)
     return largest(name, input, x, return_indices, *geometry)
@@ -275,8 +286,9 @@ def avg_pool(
         raise RuntimeError(f"{name}: divisor must be not zero")
     w = Windows(name, x.shape[2:], x.shape[1], kernel_size, stride, padding, 1, ceil_mode)
     y = _avg_pool2d(
-        x, w.size, w.kernel, w.stride, w.padding, bool(count_include_pad), divisor_override, False
-    )
+        x, w.size, w.kernel, w.stride, w.padding, bool(count_include_pad), divisor_override, False,
+        x.dtype,
+    )  # fmt: skip
     return like_input(y, input, name)
 
 
@@ -326,15 +338,17 @@ def avg_pool1d(
 def adaptive_avg(name: str, input: Tensor, output_size: Any) -> Tensor:
     x = as_images(name, input, may_lack_channels=True)
     check_floating(name, input)
-    size, kernel, stride, adaptive = adaptive_windows(name, x.shape[2:], output_size)
-    y = _avg_pool2d(x, size, kernel, stride, (0, 0), False, None, adaptive)
+    size = adaptive_size(name, x.shape[2:], output_size)
+    kernel, stride, adaptive = adaptive_windows(x.shape[2:], size)
+    y = _avg_pool2d(x, size, kernel, stride, (0, 0), False, None, adaptive, x.dtype)
     return like_input(y, input, name)
 
 
 def adaptive_max(name: str, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     x = as_images(name, input, may_lack_channels=True)
     check_floating(name, input)
-    size, kernel, stride, adaptive = adaptive_windows(name, x.shape[2:], output_size)
+    size = adaptive_size(name, x.shape[2:], output_size)
+    kernel, stride, adaptive = adaptive_windows(x.shape[2:], size)
     geometry = (size, kernel, stride, (0, 0), (1, 1), adaptive)
     return largest(name, input, x, return_indices, *geometry)
 

@@ -10,7 +10,7 @@ from tgrad.nn.modules.module import Module
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
 
-Size2 = int | tuple[int, int]
+Size = int | tuple[int, ...]
 
 
 class _MaxPool(Module):
@@ -18,10 +18,10 @@ class _MaxPool(Module):
 
     def __init__(
         self,
-        kernel_size: Size2,
-        stride: Size2 | None = None,
-        padding: Size2 = 0,
-        dilation: Size2 = 1,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
         return_indices: bool = False,
         ceil_mode: bool = False,
     ):
@@ -64,6 +64,19 @@ class MaxPool2d(_MaxPool):
         )  # fmt: skip
 
 
+class MaxPool3d(_MaxPool):
+    """The largest element of each box; with ``return_indices`` also where it was.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.max_pool3d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation,
+            ceil_mode=self.ceil_mode, return_indices=self.return_indices,
+        )  # fmt: skip
+
+
 class AvgPool1d(Module):
     """The mean of each window.
 
@@ -98,17 +111,14 @@ def single(size: int | tuple[int]) -> tuple[int]:
     return (size,) if isinstance(size, int) else size
 
 
-class AvgPool2d(Module):
-    """The mean of each window.
-
-    Shape: (N, C, H, W) or (C, H, W).
-    """
+class _AvgPool(Module):
+    """The mean of each window."""
 
     def __init__(
         self,
-        kernel_size: Size2,
-        stride: Size2 | None = None,
-        padding: Size2 = 0,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
@@ -119,14 +129,34 @@ class AvgPool2d(Module):
         self.padding, self.ceil_mode = padding, ceil_mode
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of each window.
+
+    Shape: (N, C, H, W) or (C, H, W).
+    """
+
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool2d(
             input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
             self.count_include_pad, self.divisor_override,
         )  # fmt: skip
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+class AvgPool3d(_AvgPool):
+    """The mean of each box.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool3d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+            self.count_include_pad, self.divisor_override,
+        )  # fmt: skip
 
 
 class _Adaptive(Module):
@@ -154,6 +184,13 @@ class AdaptiveAvgPool2d(_Adaptive):
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
+class AdaptiveAvgPool3d(_Adaptive):
+    """The mean of boxes that give ``output_size``. Shape: (N, C, D, H, W) or (C, D, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool3d(input, self.output_size)
+
+
 class _AdaptiveMax(_Adaptive):
     def __init__(
         self, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
@@ -174,3 +211,13 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """The largest element of boxes that give ``output_size``.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
