@@ -12,6 +12,7 @@ from tgrad.dispatch import kernel
 from tgrad.dtypes import Scalar, float32, from_numpy_dtype
 from tgrad.kernels.cuda import maths, pointwise
 from tgrad.runtime import cuda
+from tgrad.runtime.array import CudaArray
 
 
 def identity(x):
@@ -77,8 +78,9 @@ def grid(n: int, block: int) -> tuple[int, ...]:
     return (triton.cdiv(n, block),)
 
 
-def block() -> int:
-    return 8192 if cuda.is_emulated() else 1024
+def block(y: CudaArray) -> int:
+    """Elements of a program: 16 bytes a thread of the output, 1024 at least."""
+    return 8192 if cuda.is_emulated() else max(1024, 2048 // y.itemsize)
 
 
 @kernel("_arange", "cuda")
@@ -86,8 +88,8 @@ def _arange(y, x, start, step):
     whole = y.dtype.kind in "iu"
     number, wide = (int, tl.int64) if whole else (np.float64, tl.float64)
     cuda.launch(
-        arange_kernel, grid(y.size, block()), y, y.size, number(start), number(step),
-        T=wide, BLOCK=block(),
+        arange_kernel, grid(y.size, block(y)), y, y.size, number(start), number(step),
+        T=wide, BLOCK=block(y),
     )  # fmt: skip
 
 
@@ -98,12 +100,12 @@ def _linspace(y, x, start, end, base):
     power = base is not None
     log_base = math.log(abs(base)) if base else -math.inf
     cuda.launch(
-        linspace_kernel, grid(n, block()), y, n, np.float64(start), np.float64(end),
+        linspace_kernel, grid(n, block(y)), y, n, np.float64(start), np.float64(end),
         np.float64(d), np.float64(log_base), POWER=power, NEGATIVE=power and base < 0,
-        BLOCK=block(),
+        BLOCK=block(y),
     )  # fmt: skip
 
 
 @kernel("_eye", "cuda")
 def _eye(y, x):
-    cuda.launch(eye_kernel, grid(y.size, block()), y, y.size, y.shape[1], BLOCK=block())
+    cuda.launch(eye_kernel, grid(y.size, block(y)), y, y.size, y.shape[1], BLOCK=block(y))

@@ -169,7 +169,7 @@ def integer_pow(x, y, BITS: tl.constexpr):
     n = y
     p = x * 0 + 1
     square = x
-    for _ in tl.static_range(BITS):  # pyright: ignore[reportGeneralTypeIssues]
+    for _ in range(BITS):  # unrolled, 64 steps spill
         p = tl.where((n & 1) != 0, p * square, p)
         square = square * square
         n = n >> 1

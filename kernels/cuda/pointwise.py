@@ -97,7 +97,7 @@ class Call(NamedTuple):
     y: CudaArray
     operands: list[Any]
     constants: dict[str, Any]
-    elements: int  # of a program: 16 bytes a thread of the narrowest array, 1024 at least
+    elements: int  # of a program: 16 bytes a thread of the narrowest array, or 32 of numbers
 
 
 def launch_expression(
@@ -120,7 +120,8 @@ def launch_expression(
     narrowest = min(a.itemsize for a in (y, *arrays))
     values = [a.argument() if isinstance(a, Scalar) else a for a in operands]
     constants = {"F": compiled(expression), "T": TL[compute.name]}
-    elements = 8192 if cuda.is_emulated() else max(1024, 2048 // narrowest)
+    elements = max(min(1024, 4096 // compute.itemsize), 2048 // narrowest)
+    elements = 8192 if cuda.is_emulated() else elements
     call = Call(pattern, y, values, constants, elements)
     sizes, steps = merged(y, arrays)
     if all(st == ([1] if sizes else []) for st in steps):

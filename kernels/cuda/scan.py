@@ -117,11 +117,14 @@ def scan_kernel(
         tl.store(y_ptr + y_k, maths.to(first, y_ptr.dtype.element_ty), mask=mask_k)
 
 
-def tile_elements(function: str) -> int:
-    """The interpreter runs scans by a function of our own element by element."""
+def tile_elements(function: str, itemsize: int = 4) -> int:
+    """8 KiB of numbers of ``itemsize`` bytes, for logarithms in float64 2 KiB: more spill.
+
+    The interpreter runs scans by a function of our own element by element.
+    """
     if cuda.is_emulated():
         return 4096 if function in ("sum", "prod") else 32
-    return 2048
+    return 256 if function == "log" and itemsize == 8 else 8192 // itemsize
 
 
 def scan(
@@ -131,8 +134,8 @@ def scan(
     if y.size == 0:
         return
     axes = split(x, (dim,)[: x.ndim], ordered=True)
-    t = tiles(axes, tile_elements(function))
     name = "int64" if y.dtype.kind in "biu" else "float64" if y.dtype.itemsize == 8 else "float32"
+    t = tiles(axes, tile_elements(function, np.dtype(name).itemsize))
     inner = inner_size(x.shape, dim) if x.ndim else 1
     shared = {"F": function, "REVERSE": reverse, "ACC": getattr(tl, name)}
     last = {"TOTALS": False, "EXCLUSIVE": exclusive}

@@ -46,14 +46,14 @@ TILES: dict[str, list[Config]] = {
         Config(16, 128, 32, 4, 3), Config(128, 16, 32, 4, 3), Config(16, 16, 64, 1, 3),
     ],
     "float32": [
-        Config(128, 128, 16, 8, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3),
-        Config(32, 64, 32, 4, 3), Config(64, 32, 32, 4, 3), Config(32, 32, 32, 4, 3),
+        Config(128, 128, 16, 16, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3),
+        Config(32, 64, 32, 4, 3), Config(64, 32, 32, 8, 3), Config(32, 32, 32, 4, 3),
         Config(16, 128, 16, 4, 3), Config(128, 16, 16, 4, 3), Config(16, 32, 32, 2, 3),
         Config(16, 16, 32, 1, 3),
     ],
     "float64": [
-        Config(64, 64, 16, 4, 3), Config(32, 64, 16, 4, 3), Config(32, 32, 16, 4, 3),
-        Config(16, 128, 16, 4, 3), Config(128, 16, 16, 4, 3), Config(16, 16, 32, 1, 3),
+        Config(64, 64, 16, 8, 3), Config(32, 64, 16, 4, 3), Config(32, 32, 16, 4, 3),
+        Config(16, 64, 16, 4, 3), Config(64, 16, 16, 4, 3), Config(16, 16, 32, 1, 3),
     ],
     "int": [Config(32, 32, 8, 4, 2), Config(16, 16, 16, 4, 2)],
 }  # fmt: skip
@@ -281,9 +281,9 @@ CONV_TILES: dict[str, list[Config]] = {
         Config(128, 128, 32, 8, 4), Config(64, 128, 32, 4, 4), Config(32, 128, 32, 4, 4),
         Config(16, 128, 32, 4, 4),
     ],
-    "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 32, 4, 3)],
-    "float32": [Config(64, 64, 32, 4, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 32, 4, 3)],
-    "float64": [Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
+    "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 16, 4, 3)],
+    "float32": [Config(64, 64, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 32, 4, 3)],
+    "float64": [Config(32, 64, 16, 8, 3), Config(16, 64, 16, 8, 3)],
 }  # fmt: skip
 # (filters, channels, pixels)
 WEIGHT_TILES: dict[str, list[Config]] = {

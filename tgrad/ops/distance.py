@@ -29,7 +29,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return vector_norm(input - other, p)
 
 
-@pointwise(spaces=())
+@pointwise(spaces=(), accepts="float")
 def _root(x):
     """sqrt(max(x, 0)), whose gradient at 0 is 0."""
     return xp.sqrt(xp.maximum(x, 0))

@@ -193,7 +193,7 @@ def smooth_l1_loss(
 # ---- probabilities -------------------------------------------------------------------------------
 
 
-@pointwise(spaces=())
+@pointwise(spaces=(), accepts="float")
 def bernoulli_loss(x, target):
     """-(target log x + (1 - target) log(1 - x)), either logarithm at least -100."""
     return (target - 1) * xp.maximum(xp.log1p(-x), -100.0) - target * xp.maximum(xp.log(x), -100.0)
@@ -240,7 +240,7 @@ def _check_sizes(input: Tensor, target: Tensor, message: str) -> None:
         raise ValueError(message)
 
 
-@pointwise(spaces=())
+@pointwise(spaces=(), accepts="float")
 def logistic_loss(x, target):
     """max(x, 0) - x target + log(1 + e^-|x|)."""
     return xp.maximum(x, 0) - x * target + xp.log1p(xp.exp(-xp.abs(x)))
@@ -283,7 +283,7 @@ def binary_cross_entropy_with_logits(
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
-@pointwise(spaces=())
+@pointwise(spaces=(), accepts="float")
 def divergence(x, target):
     """target (log target - x), 0 where target is 0."""
     return xp.where(xp.eq(target, 0), 0, target * xp.log(target)) - target * x

@@ -135,13 +135,13 @@ def _is_nan(x):
     return xp.where(x != x, 1, 0)
 
 
-@pointwise(spaces=())
+@pointwise(spaces=(), accepts="int")
 def _middle(nans, n: int, middle: int):
     """Where the median is among n sorted elements: the lower middle, or the first NaN."""
     return xp.where(nans > 0, n - nans, middle)
 
 
-@pointwise(spaces=())
+@pointwise(spaces=(), accepts="int")
 def _middle_number(nans, n: int):
     """Where the median of the numbers is among n sorted elements, ``nans`` of them NaN."""
     return xp.where(nans < n, xp.bitwise_right_shift(n - nans - 1, 1), 0)
