@@ -43,6 +43,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tgrad import amp, cpu, cuda, linalg, nn, optim, serialization, special, testing, utils
+    from tgrad import vision
     from tgrad.amp import GradScaler, autocast
     from tgrad.amp.state import *
     from tgrad.serialization import load, save
@@ -58,7 +59,7 @@ globals().update({d.name: d for d in dtypes.ALL}, **dtypes.ALIASES)
 globals().update({e.name: e.function for e in OPS.values() if "tgrad" in e.spaces})
 
 LAZY = ("amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
-        "serialization", "special", "testing", "utils")  # fmt: skip
+        "serialization", "special", "testing", "utils", "vision")  # fmt: skip
 LAZY_NAMES = {
     "tgrad.serialization": ("load", "save"),
     "tgrad.amp": ("GradScaler", "autocast"),
