@@ -30,7 +30,7 @@ LAYERS = {
     "tgrad.cpu": 6, "tgrad.cuda": 6, "tgrad.linalg": 6, "tgrad.special": 6,
     "tgrad": 7,
     "tgrad.cli": 8, "tgrad.commands": 8, "tgrad.kernels.samples": 8, "tgrad.kernels.gate": 8,
-    "tgrad.kernels.__main__": 8,
+    "tgrad.kernels.__main__": 8, "tgrad.profiler": 8,
 }  # fmt: skip
 
 # Imports inside functions that go up: (file, module) and why.

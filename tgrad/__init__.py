@@ -7,6 +7,7 @@ name below. Subpackages such as ``tgrad.nn`` are imported when they are first us
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ from tgrad.tensor import (
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tgrad import amp, cpu, cuda, linalg, nn, optim, serialization, special, testing, utils
-    from tgrad import vision
+    from tgrad import amp, cpu, cuda, linalg, nn, optim, profiler, serialization, special
+    from tgrad import testing, utils, vision
     from tgrad.amp import GradScaler, autocast
     from tgrad.amp.state import *
     from tgrad.serialization import load, save
@@ -59,7 +60,7 @@ globals().update({d.name: d for d in dtypes.ALL}, **dtypes.ALIASES)
 globals().update({e.name: e.function for e in OPS.values() if "tgrad" in e.spaces})
 
 LAZY = ("amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
-        "serialization", "special", "testing", "utils", "vision")  # fmt: skip
+        "profiler", "serialization", "special", "testing", "utils", "vision")  # fmt: skip
 LAZY_NAMES = {
     "tgrad.serialization": ("load", "save"),
     "tgrad.amp": ("GradScaler", "autocast"),
@@ -71,6 +72,10 @@ LAZY_NAMES = {
         "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype",
     ),
 }  # fmt: skip
+
+
+if os.environ.get("TGRAD_TRACE", "0") not in ("", "0"):
+    importlib.import_module("tgrad.profiler").trace()
 
 
 def __getattr__(name: str) -> object:

@@ -27,7 +27,7 @@ PACKAGES = [
     ("safetensors", "files that end in .safetensors", "pip install safetensors"),
 ]
 LINUX_ONLY = ("triton", "cuda-bindings", "cuda-core")
-VARIABLES = ("TRITON_INTERPRET", "TGRAD_TEST_FAMILIES")
+VARIABLES = ("TRITON_INTERPRET", "TGRAD_TEST_FAMILIES", "TGRAD_TRACE")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
