@@ -88,6 +88,22 @@ pool("nn.functional.avg_pool2d", t(32, 64, 56, 56), 3, 2, 1, True, False, narrow
 pool("_max_pool2d_winners", t(32, 64, 112, 112), t(32, 64, 56, 56, dtype="uint8"), (56, 56),
      (3, 3), (2, 2), (1, 1), (1, 1), False, backward=False, narrow=WINDOWS)  # fmt: skip
 
+resample = Table("resample", FLOAT)
+for mode in ("nearest", "bilinear", "bicubic"):
+    resample("nn.functional.interpolate", t(32, 64, 56, 56), scale_factor=2, mode=mode,
+             narrow=WINDOWS)  # fmt: skip
+    resample("nn.functional.interpolate", t(32, 3, 375, 500, dtype="uint8"), 224, mode=mode,
+             backward=False, dtypes=("uint8",), narrow=WINDOWS)  # fmt: skip
+for mode in ("bilinear", "bicubic", "lanczos"):
+    for kind in (None, "uint8"):
+        resample("nn.functional.interpolate", t(32, 3, 375, 500, dtype=kind), 224, mode=mode,
+                 antialias=True, backward=kind is None, dtypes=("uint8",) if kind else FLOAT,
+                 narrow=WINDOWS)  # fmt: skip
+resample("nn.functional.interpolate", t(32, 64, 56, 56, layout="channels_last"), 112,
+         mode="bilinear", narrow=WINDOWS)  # fmt: skip
+resample("nn.functional.interpolate", t(4, 32, 16, 56, 56), scale_factor=2, mode="trilinear",
+         narrow=WINDOWS)  # fmt: skip
+
 model = [t(4096, 1024), t(4096), t(1024, 4096), t(1024)]
 optim = Table("optim", FLOAT)
 
@@ -113,4 +129,4 @@ odd = [t(1000, 333, layout="misaligned")]
 optim("_adam_step", odd, odd, odd, odd, [], 3.0, 1e-3, 0.9, 0.999, 1e-8, 0.01, True, False,
       backward=False, narrow="off 16 bytes")  # fmt: skip
 
-TABLES = [copy, creation, arrange, shape, index, scatter, embedding, pool, optim]
+TABLES = [copy, creation, arrange, shape, index, scatter, embedding, pool, resample, optim]

@@ -41,6 +41,7 @@ from tgrad.ops.quantile import *
 from tgrad.ops.random import *
 from tgrad.ops.rearrange import *
 from tgrad.ops.reduction import *
+from tgrad.ops.resample import *
 from tgrad.ops.scan import *
 from tgrad.ops.scatter import *
 from tgrad.ops.search import *

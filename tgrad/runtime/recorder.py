@@ -73,7 +73,7 @@ class Recorder:
             return known.copy()
         return np.ones(a.shape, a.dtype)
 
-    def from_host(self, a: np.ndarray) -> CudaArray:
+    def from_host(self, a: np.ndarray, non_blocking: bool = False) -> CudaArray:
         return self.empty(a.shape, a.dtype, a.copy())
 
     def copy_from_host(self, out: CudaArray, a: np.ndarray) -> None:

@@ -104,6 +104,7 @@ from tgrad.nn.modules.pooling import (
     MaxPool3d,
 )
 from tgrad.nn.modules.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from tgrad.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "CELU",
@@ -208,6 +209,9 @@ __all__ = [
     "TripletMarginLoss",
     "Unflatten",
     "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
