@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tgrad
-from tgrad.vision import transforms
+from tgrad.vision import datasets, models, transforms, utils
 from tgrad.vision.transforms import functional as F
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -25,6 +25,9 @@ with warnings.catch_warnings():
     V1 = importlib.import_module("torchvision.transforms.functional")
     v2 = importlib.import_module("torchvision.transforms.v2")
     G = v2.functional
+    peers = importlib.import_module("torchvision.models")
+    peer_utils = importlib.import_module("torchvision.utils")
+    peer_datasets = importlib.import_module("torchvision.datasets")
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
@@ -246,3 +249,73 @@ def test_policies_are_the_published_ones():
             if got is not None:
                 np.testing.assert_allclose(got, want.numpy(), rtol=1e-6, atol=1e-6)
     assert set(A._MIXED_FEW) == set(v2.AugMix._PARTIAL_AUGMENTATION_SPACE)
+
+
+# ---- models and grids ----------------------------------------------------------------------------
+
+MODELS = [n for n in models.__all__ if n[0].islower() and n != "lenet"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_have_the_names_and_shapes_of_torchvision(name: str, monkeypatch):
+    for initialiser in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "zeros_",
+                        "ones_", "trunc_normal_", "xavier_uniform_"):  # fmt: skip
+        monkeypatch.setattr(tgrad.nn.init, initialiser, lambda t, *args, **kwargs: t)
+    ours = getattr(models, name)()
+    with torch.device("meta"):
+        theirs = getattr(peers, name)()
+    a, b = ours.state_dict(), theirs.state_dict()
+    assert list(a) == list(b)
+    assert [tuple(v.shape) for v in a.values()] == [tuple(v.shape) for v in b.values()]
+    assert [type(m).__name__ for m in ours.modules() if not list(m.children())] == [
+        type(m).__name__ for m in theirs.modules() if not list(m.children())
+    ]
+
+
+VALUES = {
+    "resnet18": ({"num_classes": 5}, (2, 3, 32, 32)),
+    "resnet50": ({"num_classes": 5, "replace_stride_with_dilation": [False, False, True]},
+                 (1, 3, 32, 40)),
+    "mobilenet_v2": ({"num_classes": 5, "width_mult": 0.35}, (2, 3, 32, 32)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_models_give_the_same_with_the_weights_of_torchvision(name: str, tmp_path):
+    options, shape = VALUES[name]
+    torch.manual_seed(0)
+    theirs = getattr(peers, name)(**options).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    ours = getattr(models, name)(weights=tmp_path / "weights.pth", **options).eval()
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    with torch.no_grad(), tgrad.no_grad():
+        want, got = theirs(torch.tensor(x)).numpy(), ours(tgrad.tensor(x)).numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"nrow": 2, "padding": 1, "pad_value": 0.5}, {"normalize": True},
+    {"normalize": True, "scale_each": True}, {"normalize": True, "value_range": (0.2, 0.7)},
+])  # fmt: skip
+@pytest.mark.parametrize("shape", [(5, 3, 4, 6), (5, 1, 4, 6), (1, 3, 4, 6), (3, 4, 6), (4, 6)])
+def test_grids_agree(options, shape):
+    x = np.random.default_rng(0).random(shape)
+    got = utils.make_grid(tgrad.tensor(x), **options)
+    np.testing.assert_allclose(
+        got.numpy(), peer_utils.make_grid(torch.tensor(x), **options).numpy(), rtol=1e-6
+    )
+
+
+def test_data_sets_read_what_torchvision_reads(tmp_path):
+    from tests.test_vision_datasets import write_mnist
+
+    write_mnist(tmp_path)
+    ours, theirs = datasets.MNIST(tmp_path), peer_datasets.MNIST(tmp_path)
+    np.testing.assert_array_equal(ours.data.numpy(), theirs.data.numpy())
+    assert ours.targets.tolist() == theirs.targets.tolist() and ours.classes == theirs.classes
+    assert repr(ours) == repr(theirs)
+    for name in ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"):
+        a, b = getattr(datasets, name), getattr(peer_datasets, name)
+        for what in ("train_list", "test_list", "url", "tgz_md5", "resources"):
+            if hasattr(b, what):
+                assert np.array_equal(getattr(a, what), getattr(b, what)), (name, what)

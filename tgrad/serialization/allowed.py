@@ -185,6 +185,7 @@ def build_array(a: np.ndarray, state: Any) -> None:
     parts: list[Any] = list(state)
     _, shape, kind, fortran, data = parts
     need(type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape), "no shape")
+    data = data.encode("latin-1") if type(data) is str else data  # Python 2's bytes
     need(isinstance(kind, np.dtype) and type(data) is bytes and not kind.hasobject, "no dtype")
     size = math.prod(list(shape)) * np.dtype(kind).itemsize
     need(size == len(data) and a.size == 0, f"an array of {size} bytes with {len(data)} bytes")

@@ -4,6 +4,6 @@ Images are tensors (..., C, H, W), uint8 in [0, 255] or floating in [0, 1], or P
 imported when an image of its kind is met or asked for.
 """
 
-from tgrad.vision import transforms
+from tgrad.vision import datasets, models, transforms, utils
 
-__all__ = ["transforms"]
+__all__ = ["datasets", "models", "transforms", "utils"]
