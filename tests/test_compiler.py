@@ -191,10 +191,10 @@ def test_workers_compile_for_a_process_that_interprets(cache: Path):
     # Source and expression are made at run time; a worker finds neither in a module.
     tl = pytest.importorskip("triton.language")
     generated = Job(
-        pointwise_source.flat("a", "ff", 0, False),
-        {"y_ptr": "*fp32", "x0_ptr": "*bf16", "n": "i32"},
+        pointwise_source.flat("ya", "ff", 0, False),
+        {"y0_ptr": "*fp32", "x0_ptr": "*bf16", "n": "i32"},
         {"F": pointwise.compiled(OPS["neg"].card), "T": tl.float32, "WIDE": False, "BLOCK": 256},
-        ("y_ptr", "x0_ptr"),
+        ("y0_ptr", "x0_ptr"),
         90,
         {"num_warps": 2},
     )

@@ -61,20 +61,19 @@ class Step:
 class Program:
     """A traced expression: values 0..n-1 are its arguments, value n+i is the result of step i.
 
-    ``results`` are the values that it returns, one except in update rules.
+    ``results`` are the values that it returns, one or a tuple.
     """
 
     def __init__(self, expression: Callable, n: int):
         self.n = n
         self.steps: list[Step] = []
-        result = bind(expression, TraceMaths(self))(*[Symbol(self, i) for i in range(n)])
-        if not isinstance(result, Symbol):
-            raise TypeError(f"{expression.__name__}: a pointwise expression returned {result!r}")
-        self.results = [result.index]
-
-    @property
-    def result(self) -> int:
-        return self.results[0]
+        made = bind(expression, TraceMaths(self))(*[Symbol(self, i) for i in range(n)])
+        self.results: list[int] = []
+        for result in made if isinstance(made, tuple) else (made,):
+            if not isinstance(result, Symbol):
+                name = expression.__name__
+                raise TypeError(f"{name}: a pointwise expression returned {result!r}")
+            self.results.append(result.index)
 
     @functools.cached_property
     def conditions(self) -> frozenset[int]:

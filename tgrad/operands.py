@@ -38,11 +38,11 @@ def broadcast(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 class Plan:
     """What a call works out before anything is allocated."""
 
-    __slots__ = ("compute", "operands", "shape", "result", "where")  # noqa: RUF023 - order of use
+    __slots__ = ("compute", "operands", "shape", "results", "where")  # noqa: RUF023 - order of use
 
 
 def plan(entry: Pointwise, args: tuple) -> Plan:
-    """Check devices, dtypes and shapes; choose the dtype to compute in and that of the result."""
+    """Check devices, dtypes and shapes; choose the dtype to compute in and the results'."""
     dims, zeros, scalars, shapes = [], [], [], []
     where: device | None = None
     for i in entry.tensors:
@@ -75,9 +75,10 @@ def plan(entry: Pointwise, args: tuple) -> Plan:
     common = dtypes.combine(tuple(dims), tuple(zeros), tuple(scalars))
     if common.category not in entry.accepts:
         raise NotImplementedError(f"\"{entry.name}\" not implemented for '{common.name}'")
-    if entry.result == "float" and common.category < dtypes.FLOAT:
+    if common.category < dtypes.FLOAT and "float" in entry.results:
         common = dtypes.get_default_dtype()
-    p.result = {"bool": dtypes.bool_, "real": common.to_real()}.get(entry.result, common)
+    kinds = {"bool": dtypes.bool_, "int32": dtypes.int32, "real": common.to_real()}
+    p.results = [kinds.get(rule, common) for rule in entry.results]
     half = common is dtypes.float16 or common is dtypes.bfloat16
     p.compute = dtypes.float32 if half else common
     p.shape = broadcast(entry.name, shapes)

@@ -65,17 +65,17 @@ class Instead(NamedTuple):
 
 
 class Pointwise(Op):
-    """A pointwise entry. ``result`` is the rule for the output's dtype:
+    """A pointwise entry. ``results`` are the rules for the outputs' dtypes:
 
-    "promote" the inputs' common dtype, "float" the same with integers made floating, "bool", or
-    "real" (promote, but the real dtype of complex inputs).
+    "promote" the inputs' common dtype, "float" the same with integers made floating, "real"
+    (promote, but the real dtype of complex inputs), "bool" or "int32".
     """
 
     def __init__(
         self,
         expression: Callable,
         spaces: Sequence[str],
-        result: str,
+        result: str | tuple[str, ...],
         accepts: str,
         prepare: Callable[..., tuple] | None,
         refuses_bool: bool,
@@ -87,15 +87,22 @@ class Pointwise(Op):
             i for i, p in enumerate(parameters) if p.annotation not in ("float", "int", "bool")
         ]
         self.params = [i for i in range(self.arity) if i not in self.tensors]
-        self.result, self.accepts = result, _categories(accepts)
+        self.results = (result,) if isinstance(result, str) else result
+        self.accepts = _categories(accepts)
         self.prepare, self.refuses_bool = prepare, refuses_bool
-        self.inplace = "pointwise"
+        self.inplace = "pointwise" if len(self.results) == 1 else None
         self.small: Callable[..., np.ndarray] | None = None
         self.launchers: dict[str, Callable] = {}
 
     @functools.cached_property
     def program(self) -> Program:
-        return Program(self.card, self.arity)
+        traced = Program(self.card, self.arity)
+        if len(traced.results) != len(self.results):
+            raise TypeError(
+                f"{self.name}: its expression returns {len(traced.results)} values, and 'result' "
+                f"gives the dtypes of {len(self.results)}"
+            )
+        return traced
 
     def arguments(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Pointwise, tuple, bool]:
         """The op to run, its expression's arguments, and whether in place, for a public call."""
@@ -129,7 +136,7 @@ def _categories(accepts: str) -> frozenset[int]:
 def pointwise(
     expression: Callable | None = None,
     *,
-    result: str = "promote",
+    result: str | tuple[str, ...] = "promote",
     accepts: str = "bool int float complex",
     spaces: Sequence[str] | None = None,
     prepare: Callable[..., tuple] | None = None,
@@ -137,9 +144,11 @@ def pointwise(
 ) -> Any:
     """Declare the op that applies ``expression`` to each element; inputs broadcast and promote.
 
-    ``accepts`` lists the categories that the common dtype may have; ``refuses_bool`` raises where
-    any input is bool. Every pointwise op has an
-    in-place form and ``out=``. One named ``*_backward`` is differentiated through its expression.
+    An expression that returns a tuple has as many outputs, each with its rule in ``result``: they
+    are computed together, and what they share is read and computed once. ``accepts`` lists the
+    categories that the common dtype may have; ``refuses_bool`` raises where any input is bool.
+    Every pointwise op has ``out=`` and, with one output, an in-place form. One named
+    ``*_backward`` is differentiated through its expression.
     ``prepare(*args, **kwargs)`` returns the expression's arguments where the public op takes more
     (``alpha=``), or an :class:`Instead`; it is skipped when a call gives just the expression's
     arguments by position.
@@ -164,7 +173,7 @@ def pointwise(
             return run(chosen, args) if out is None else run_out(chosen, args, out)
 
         make = {1: fast_unary, 2: fast_binary}.get(entry.arity)
-        short = make is not None and not entry.params and dtypes.FLOAT in entry.accepts
+        short = not entry.params and dtypes.FLOAT in entry.accepts and len(entry.results) == 1
         if make is not None and short:
             call = make(entry, general)
         else:
@@ -295,13 +304,13 @@ def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: dev
     return finish_small(entry, args, inputs, tracked, y, where)
 
 
-def fill(entry: Pointwise, p: Plan, y: Any) -> None:
-    entry.kernel(p.where.type)(y, p.operands, p.compute)
+def fill(entry: Pointwise, p: Plan, ys: list[Any]) -> None:
+    entry.kernel(p.where.type)(ys, p.operands, p.compute)
 
 
-def allocate(p: Plan) -> Any:
+def allocate(p: Plan) -> list[Any]:
     empty = memory.empty if p.where.type == "cpu" else cuda.empty
-    return empty(p.shape, p.result.numpy)
+    return [empty(p.shape, r.numpy) for r in p.results]
 
 
 def run(entry: Pointwise, args: tuple) -> Any:
@@ -314,14 +323,15 @@ def run(entry: Pointwise, args: tuple) -> Any:
     if is_elsewhere(p.where):
         with at(p.where):
             return run(entry, args)
-    y = allocate(p)
-    fill(entry, p, y)
-    t = wrap(y, p.where)
-    if mode.enabled and entry.rules and p.result.category >= dtypes.FLOAT:
-        record(entry, args, [_input(args[i]) for i in entry.tensors], (t,))
+    ys = allocate(p)
+    fill(entry, p, ys)
+    results = [wrap(y, p.where) for y in ys]
+    if mode.enabled and entry.rules:
+        record(entry, args, [_input(args[i]) for i in entry.tensors], results)
     elif mode.inference:
-        t.inference = True
-    return t
+        for t in results:
+            t.inference = True
+    return tuple(results) if len(results) > 1 else results[0]
 
 
 def _input(a: Any) -> Any:
@@ -329,21 +339,30 @@ def _input(a: Any) -> Any:
 
 
 def run_out(entry: Pointwise, args: tuple, out: Any) -> Any:
-    """``out=``: written directly where shape, dtype and memory allow."""
-    inputs = [_input(args[i]) for i in entry.tensors]
-    check_out(entry.name, (out,), inputs)
+    """``out=``: written directly where shapes, dtypes and memory allow."""
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    if len(outs) != len(entry.results):
+        raise TypeError(
+            f"{entry.name}(): argument 'out' must be {len(entry.results)} tensors, not {len(outs)}"
+        )
+    check_out(entry.name, outs, [_input(args[i]) for i in entry.tensors])
     p = plan(entry, args)
     if is_elsewhere(p.where):
         with at(p.where):
             return run_out(entry, args, out)
-    fits = out.shape == p.shape and out.dtype is p.result and out.device is p.where
-    if fits and not overlaps(out.array, p.operands):
-        fill(entry, p, out.array)
-        rebase_history(out, None)
+    fits = all(
+        o.shape == p.shape and o.dtype is r and o.device is p.where
+        for o, r in zip(outs, p.results, strict=True)
+    )
+    arrays = [o.array for o in outs]
+    if fits and not clash(arrays, p.operands):
+        fill(entry, p, arrays)
+        for o in outs:
+            rebase_history(o, None)
         return out
-    y = allocate(p)
-    fill(entry, p, y)
-    store_out(entry.name, (out,), (wrap(y, p.where),))
+    ys = allocate(p)
+    fill(entry, p, ys)
+    store_out(entry.name, outs, [wrap(y, p.where) for y in ys])
     return out
 
 
@@ -382,39 +401,50 @@ def plan_inplace(entry: Pointwise, args: tuple) -> Plan:
             f"{entry.name}_: Expected all tensors to be on the same device, but found at least two "
             f"devices, {x.device} and {p.where}!"
         )
-    check_fits(entry.name + "_", Spec(p.shape, p.result), x)
+    check_fits(entry.name + "_", Spec(p.shape, p.results[0]), x)
     return p
 
 
 def overwrite(entry: Pointwise, p: Plan, x: Variable) -> None:
-    if overlaps(x.array, p.operands[1:]):
-        y = allocate(p)
-        fill(entry, p, y)
-        copy_array(x, y)
+    if clash([x.array], p.operands[1:]):
+        ys = allocate(p)
+        fill(entry, p, ys)
+        copy_array(x, ys[0])
     else:
-        fill(entry, p, x.array)
+        fill(entry, p, [x.array])
 
 
-def overlaps(y: Any, operands: Sequence[Any]) -> bool:
-    """Whether writing ``y`` element by element could change an operand that is yet to be read."""
-    for a in operands:
-        if isinstance(a, np.ndarray):
-            same = a.shape == y.shape and a.strides == y.strides and _address(a) == _address(y)
-            if not same and np.may_share_memory(a, y):
-                return True
-        elif isinstance(a, CudaArray):
-            same = a.shape == y.shape and a.strides == y.strides and a.ptr == y.ptr
-            if not same and a.owner is y.owner:
-                return True
-    return False
+def clash(ys: Sequence[Any], operands: Sequence[Any]) -> bool:
+    """Whether writing ``ys`` element by element could change what is yet to be read.
+
+    One output may be an operand itself, but not one of several: the next is computed after it.
+    """
+    return any(
+        overlaps(y, a) and (len(ys) > 1 or not is_same(y, a))
+        for k, y in enumerate(ys)
+        for a in (*operands, *ys[:k])
+    )
 
 
-def _address(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]
+def overlaps(a: Any, b: Any) -> bool:
+    if isinstance(b, np.ndarray):
+        return np.may_share_memory(a, b)
+    return isinstance(b, CudaArray) and a.owner is b.owner
 
 
-def inplace_method(entry: Pointwise) -> Callable[..., Any]:
-    """The ``name_`` function of a pointwise op."""
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two arrays of one device are the same elements in the same order."""
+    return a.shape == b.shape and a.strides == b.strides and _address(a) == _address(b)
+
+
+def _address(a: Any) -> int:
+    return a.ptr if isinstance(a, CudaArray) else a.__array_interface__["data"][0]
+
+
+def inplace_method(entry: Pointwise) -> Callable[..., Any] | None:
+    """The ``name_`` function of a pointwise op; None where it has several outputs."""
+    if entry.inplace is None:
+        return None
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not kwargs and len(args) + 1 == entry.arity:

@@ -91,35 +91,36 @@ def operands(p: Any, recording: Recording, args: tuple) -> list[Any]:
 
 
 def run(entry: Pointwise, args: tuple, make: Any, fill: Any) -> Any:
-    """The result of a call by its plan, replayed or recorded now; None where it has none.
+    """What a call returns by its plan, replayed or recorded now; None where it has none.
 
-    ``make(entry, args)`` plans the call in full, ``fill(entry, p, y)`` runs its kernel.
+    ``make(entry, args)`` plans the call in full, ``fill(entry, p, ys)`` runs its kernel.
     """
     call = call_of(args)
     found = find(entry, call) if call is not None else None
     if found is None or call is None:
         return None
     if found.__class__ is Plan:
-        y = plan.replay(found, call.arrays, call.numbers)
-        if y is None:
+        made = plan.replay(found, call.arrays, call.numbers)
+        if made is None:
             return None
+        ys = (made,) if made.__class__ is CudaArray else made
     else:
         p = make(entry, args)
         if p.where is not call.where or p.where.index != here.place.index:
             return None
-        y = cuda.empty(p.shape, p.result.numpy)
+        ys = [cuda.empty(p.shape, r.numpy) for r in p.results]
         with found:
             p.operands = operands(p, found, args)
-            fill(entry, p, found.tagged(y))
-        found.finish(len(call.arrays), [y], {})
-    t = wrap(y, call.where)
-    floating = (y.layout or layout_of(y)).floating
-    if call.tracked and mode.enabled and entry.rules and floating:
+            fill(entry, p, [found.tagged(y) for y in ys])
+        found.finish(len(call.arrays), ys, {})
+    results = [wrap(y, call.where) for y in ys]
+    if call.tracked and mode.enabled and entry.rules:
         inputs = [args[i] if isinstance(args[i], Variable) else None for i in entry.tensors]
-        record(entry, args, inputs, (t,))
+        record(entry, args, inputs, results)
     elif mode.inference:
-        t.inference = True
-    return t
+        for t in results:
+            t.inference = True
+    return tuple(results) if len(results) > 1 else results[0]
 
 
 # ---- in place ------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ class InPlace:
         recording: Any = self.found
         with recording:
             p.operands = operands(p, recording, self.args)
-            fill(self.entry, p, p.operands[0])
+            fill(self.entry, p, [p.operands[0]])
         recording.finish(len(self.call.arrays), [], {})
         return True
 

@@ -58,6 +58,11 @@ class aminmax(NamedTuple):
     max: Tensor
 
 
+class frexp(NamedTuple):
+    mantissa: Tensor
+    exponent: Tensor
+
+
 class slogdet(NamedTuple):
     sign: Tensor
     logabsdet: Tensor

@@ -52,6 +52,16 @@ def pow(x: Any, y: Any, out: Any = None) -> Any:
     return out
 
 
+def mantissa(x: Any, out: Any = None) -> Any:
+    """The part of x = m 2^e with 0.5 <= |m| < 1."""
+    return np.frexp(x)[0] if out is None else np.frexp(x, out, None)[0]
+
+
+def exponent(x: Any, out: Any = None) -> Any:
+    """The integer part of x = m 2^e; 0 where x is 0, infinite or NaN."""
+    return np.frexp(x)[1] if out is None else np.frexp(x, None, out)[1]
+
+
 # Names that NumPy shares, and those that it spells otherwise.
 SAME = """
     bitwise_and bitwise_or bitwise_xor ceil copysign cos cosh exp exp2 floor floor_divide fmax
@@ -75,12 +85,14 @@ FUNCTIONS |= {
     "bitwise_right_shift": np.right_shift,
     "conj": np.conjugate,
     "div": np.true_divide,
+    "exponent": exponent,
     "eq": np.equal,
     "ge": np.greater_equal,
     "gt": np.greater,
     "identity": np.positive,
     "le": np.less_equal,
     "lt": np.less,
+    "mantissa": mantissa,
     "mul": np.multiply,
     "ne": np.not_equal,
     "neg": np.negative,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tgrad.dtypes import dtype
     from tgrad.pointwise import Pointwise
 
-__all__ = ["launch", "small", "small_function"]
+__all__ = ["launch", "small_function"]
 
 SMALL = 2048  # elements; below, a fresh array a step costs less than laying out work buffers
 PIECE = 128 * 1024  # bytes of each buffer: all of an expression's together stay in L2
@@ -30,29 +30,26 @@ THREAD_PIECE = 1 << 17  # elements; smaller pieces on two threads fight for the 
 DIVIDES = ("floor_divide", "remainder", "fmod", "div_trunc", "div_floor")
 
 
-def small(entry: Pointwise, operands: list) -> np.ndarray:
-    """The result as a new array; float arrays of one shape and Python numbers."""
-    return plain(entry, operands[0].dtype)(*operands)
-
-
-def fill_small(entry: Pointwise, y: np.ndarray, values: list, compute: np.dtype) -> None:
-    """y = expression(*values) without work buffers."""
+def fill_small(entry: Pointwise, ys: list, values: list, compute: np.dtype) -> None:
+    """ys = expression(*values) without work buffers."""
     conditions = entry.program.conditions
     for i, a in enumerate(values):
         if a.dtype != compute and a.ndim and not (i in conditions and a.dtype == np.bool_):
             values[i] = a.astype(compute)
-    np.copyto(y, plain(entry, compute)(*values), casting="unsafe")
+    made = plain(entry, compute)(*values)
+    for y, new in zip(ys, made if len(ys) > 1 else (made,), strict=True):
+        np.copyto(y, new, casting="unsafe")
 
 
-def launch(entry: Pointwise, y: np.ndarray, operands: list, compute: dtype) -> None:
-    """y = expression(*operands), computed in ``compute`` and converted on the way out."""
+def launch(entry: Pointwise, ys: list[np.ndarray], operands: list, compute: dtype) -> None:
+    """ys = expression(*operands), computed in ``compute`` and converted on the way out."""
     values = [a if isinstance(a, np.ndarray) and a.ndim else number(a, compute) for a in operands]
     if compute.category <= INT and entry.name in DIVIDES and not np.all(values[1]):
         raise RuntimeError("ZeroDivisionError")
-    if y.size <= SMALL:
-        quiet.run(fill_small, entry, y, values, compute.numpy)
+    if ys[0].size <= SMALL:
+        quiet.run(fill_small, entry, ys, values, compute.numpy)
     else:
-        drive(routine(entry, y, values, compute.numpy), y, values)
+        drive(routine(entry, ys, values, compute.numpy), ys, values)
 
 
 def number(a: Any, compute: dtype) -> Any:
@@ -91,20 +88,19 @@ def work(routine: Routine, values: list, shape: tuple[int, ...]) -> list[np.ndar
     return buffers
 
 
-def drive(routine: Routine, y: np.ndarray, values: list) -> None:
-    """Run ``routine`` over all of y."""
-    arrays = [a for a in values if a.ndim]
-    flat = y.flags.c_contiguous and all(a.shape == y.shape and a.flags.c_contiguous for a in arrays)
+def drive(routine: Routine, ys: list[np.ndarray], values: list) -> None:
+    """Run ``routine`` over all of the outputs."""
+    y = ys[0]
+    arrays = [*ys, *[a for a in values if a.ndim]]
+    flat = all(a.shape == y.shape and a.flags.c_contiguous for a in arrays)
     if flat and y.ndim != 1:
-        y = y.reshape(-1)
+        ys = [y.reshape(-1) for y in ys]
         values = [a.reshape(-1) if a.ndim else a for a in values]
+        y = ys[0]
     parallel = y.size >= PARALLEL and threads.get_num_threads() > 1
-    if flat:
-        run, piece = span, THREAD_PIECE if parallel else PIECE // y.itemsize
-    else:
-        run, piece = tiles, THREAD_PIECE if parallel else PIECE // y.itemsize
+    run, piece = span if flat else tiles, THREAD_PIECE if parallel else PIECE // y.itemsize
     if not parallel:
-        quiet.run(run, routine, y, values, piece)
+        quiet.run(run, routine, ys, values, piece)
         return
     axis = next(k for k, n in enumerate(y.shape) if n > 1)
     lead = (slice(None),) * axis
@@ -112,15 +108,16 @@ def drive(routine: Routine, y: np.ndarray, values: list) -> None:
     def part(start: int, stop: int) -> None:
         index = (*lead, slice(start, stop), *[slice(None)] * (y.ndim - axis - 1))
         quiet.run(
-            run, routine, y[index], [window(a, index) if a.ndim else a for a in values], piece
-        )
+            run, routine, [y[index] for y in ys],
+            [window(a, index) if a.ndim else a for a in values], piece,
+        )  # fmt: skip
 
     threads.split(part, y.shape[axis])
 
 
-def span(routine: Routine, y: np.ndarray, values: list, piece: int) -> None:
+def span(routine: Routine, ys: list[np.ndarray], values: list, piece: int) -> None:
     """One-dimensional arrays, in pieces."""
-    size = y.size
+    size = ys[0].size
     if not routine.in_pieces or size <= piece:
         piece = size
     if piece == 0:
@@ -130,22 +127,24 @@ def span(routine: Routine, y: np.ndarray, values: list, piece: int) -> None:
         j = min(i + piece, size)
         if j - i < piece:
             buffers = [b[: j - i] for b in buffers]
-        routine.run(y[i:j], *[a[i:j] if a.ndim else a for a in values], *buffers)
+        routine.run(
+            *[y[i:j] for y in ys], *[a[i:j] if a.ndim else a for a in values], *buffers
+        )  # fmt: skip
 
 
-def tiles(routine: Routine, y: np.ndarray, values: list, piece: int) -> None:
-    """Arrays of any strides and broadcasting shapes, in pieces that are boxes of y."""
+def tiles(routine: Routine, ys: list[np.ndarray], values: list, piece: int) -> None:
+    """Arrays of any strides and broadcasting shapes, in pieces that are boxes of the outputs."""
     if not routine.in_pieces:
-        routine.run(y, *values)
+        routine.run(*ys, *values)
         return
     buffers: list[np.ndarray] = []
     have: tuple[int, ...] | None = None
-    for index in boxes(y.shape, piece):
-        box = y[index]
-        if box.shape != have:
-            have = box.shape
+    for index in boxes(ys[0].shape, piece):
+        parts = [y[index] for y in ys]
+        if parts[0].shape != have:
+            have = parts[0].shape
             buffers = work(routine, values, have)
-        routine.run(box, *[window(a, index) if a.ndim else a for a in values], *buffers)
+        routine.run(*parts, *[window(a, index) if a.ndim else a for a in values], *buffers)
 
 
 def boxes(shape: tuple[int, ...], limit: int) -> Iterator[tuple[slice, ...]]:

@@ -106,7 +106,7 @@ def plain(entry: Pointwise, kind: np.dtype) -> Callable[..., Any]:
 
 
 def write_plain(name: str, program: Program) -> Callable[..., Any]:
-    if len(program.steps) == 1:
+    if len(program.steps) == len(program.results) == 1:
         step = program.steps[0]
         in_order = [a.index if isinstance(a, Symbol) else None for a in step.args]
         if in_order == list(range(program.n)) and step.name != "where":
@@ -118,7 +118,7 @@ def write_plain(name: str, program: Program) -> Callable[..., Any]:
         scope[f"f_{step.name}"] = where_small if where else maths.FUNCTIONS[step.name]
         args = [f"v{a.index}" if isinstance(a, Symbol) else repr(a) for a in step.args]
         lines.append(f"    v{program.n + i} = f_{step.name}({', '.join(args)})")
-    lines.append(f"    return v{program.result}")
+    lines.append(f"    return {', '.join(f'v{v}' for v in program.results)}")
     exec(compile("\n".join(lines), f"<plain {name}>", "exec"), scope)
     return scope[name]
 
@@ -127,7 +127,7 @@ def write_plain(name: str, program: Program) -> Callable[..., Any]:
 
 
 class Routine:
-    """``run(y, *operands, *buffers)`` for one combination of dtypes; buffers are (dtype, fill)."""
+    """``run(*ys, *operands, *buffers)`` for one set of dtypes; buffers are (dtype, fill)."""
 
     def __init__(self, run: Callable[..., None], buffers: list, lines: int):
         self.run, self.buffers = run, buffers
@@ -138,8 +138,17 @@ class Routine:
 class Writer:
     """Writes a :class:`Routine`: which buffer holds which value, and a line per ufunc call."""
 
-    def __init__(self, program: Program, operands: Sequence[Any], want: Sequence[np.dtype], y: Any):
-        self.program, self.y = program, y
+    def __init__(
+        self,
+        program: Program,
+        operands: Sequence[Any],
+        want: Sequence[np.dtype],
+        ys: Sequence[np.ndarray],
+    ):
+        self.program = program
+        # The output that a value is to be: the first where it is returned twice.
+        self.goal = {v: k for k, v in reversed([*enumerate(program.results)])}
+        self.kinds = [y.dtype for y in ys]
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {"copyto": np.copyto}
         self.buffers: list[tuple[np.dtype, Any]] = []
@@ -175,8 +184,7 @@ class Writer:
             for a in step.args:
                 if isinstance(a, Symbol):
                     last[a.index] = i
-        last[self.program.result] = len(self.program.steps)
-        return last
+        return last | dict.fromkeys(self.program.results, len(self.program.steps))
 
     def take(self, kind: np.dtype) -> int:
         pool = self.free.get(kind)
@@ -207,15 +215,15 @@ class Writer:
             args = [a.index for a in step.args if isinstance(a, Symbol)]
             kind = self.types[args[0]] if args else self.types[v]
             dead = {a for a in args if self.last[a] == i and a in self.owned}
-            direct = v == program.result and self.types[v] == self.y.dtype
+            goal = self.goal_of(v)
             function = maths.FUNCTIONS[step.name]
             elementwise = isinstance(function, np.ufunc)
-            if step.name == "where" and self.select(step, v, dead, direct):
+            if step.name == "where" and self.select(step, v, dead, goal):
                 continue
             if elementwise:  # may write over an argument
                 for a in dead:
                     self.give(self.owned.pop(a))
-            out = "y" if direct and elementwise else self.place(v)
+            out = goal if goal and elementwise else self.place(v)
             f = self.function(step.name, function)
             texts = [self.argument(a, kind) for a in step.args]
             if step.name in SLOW_WITH_SCALAR:
@@ -224,13 +232,18 @@ class Writer:
             if not elementwise:
                 for a in dead:
                     self.give(self.owned.pop(a))
-                if direct:
-                    self.lines.append(f"copyto(y, {out})")
-                    out = "y"
+                if goal:
+                    self.lines.append(f"copyto({goal}, {out})")
+                    out = goal
             self.names.append(out)
-        result = self.names[program.result]
-        if result != "y":
-            self.lines.append(f"copyto(y, {result}, casting='unsafe')")
+        for k, v in enumerate(program.results):
+            if self.names[v] != f"y{k}":
+                self.lines.append(f"copyto(y{k}, {self.names[v]}, casting='unsafe')")
+
+    def goal_of(self, v: int) -> str | None:
+        """The output that is of value v and of its dtype."""
+        k = self.goal.get(v)
+        return None if k is None or self.types[v] != self.kinds[k] else f"y{k}"
 
     def place(self, v: int) -> str:
         buffer = self.take(self.types[v])
@@ -249,7 +262,7 @@ class Writer:
         self.buffers.append((kind, fill))
         return f"b{len(self.buffers) - 1}"
 
-    def select(self, step: Any, v: int, dead: set[int], direct: bool) -> bool:
+    def select(self, step: Any, v: int, dead: set[int], goal: str | None) -> bool:
         """``where`` by masks of bits: 25 us a piece, np.where with copying 180."""
         kind = self.types[v]
         condition, a, b = step.args
@@ -282,7 +295,7 @@ class Writer:
         for q in dead:
             self.give(self.owned.pop(q))
         if t is None:
-            out = "y" if direct else self.place(v)
+            out = goal or self.place(v)
             self.lines.append(
                 f"both(b{mask}, {texts[0] if zeros[1] else texts[1]}, out={out}.view({i}))"
             )
@@ -290,7 +303,7 @@ class Writer:
             # The difference goes to a buffer of its own: the result may lie over a or b.
             self.lines.append(f"xor({texts[0]}, {texts[1]}, out=b{t})")
             self.lines.append(f"both(b{t}, b{mask}, out=b{t})")
-            out = "y" if direct else self.place(v)
+            out = goal or self.place(v)
             self.lines.append(f"xor(b{t}, {texts[1]}, out={out}.view({i}))")
             self.give(t)
         self.give(mask)
@@ -306,20 +319,21 @@ class Writer:
         return self.constant(np.asarray(a, kind).view(integer)[()])
 
     def routine(self) -> Routine:
-        args = ["y", *(f"a{i}" for i in range(self.program.n))]
+        args = [*(f"y{k}" for k in range(len(self.kinds)))]
+        args += [f"a{i}" for i in range(self.program.n)]
         args += [f"b{i}" for i in range(len(self.buffers))]
         text = f"def run({', '.join(args)}):\n    " + "\n    ".join(self.lines)
         exec(compile(text, "<pointwise>", "exec"), self.scope)
         return Routine(self.scope["run"], self.buffers, len(self.lines))
 
 
-def routine(entry: Pointwise, y: np.ndarray, values: list, compute: np.dtype) -> Routine:
+def routine(entry: Pointwise, ys: list, values: list, compute: np.dtype) -> Routine:
     """The routine for these dtypes, written at their first call."""
     try:
         known = entry.routines  # pyright: ignore[reportAttributeAccessIssue]
     except AttributeError:
         known = entry.routines = {}  # pyright: ignore[reportAttributeAccessIssue]
-    key = (y.dtype, compute, *[(a.dtype, a.ndim > 0) for a in values])
+    key = (*[y.dtype for y in ys], compute, *[(a.dtype, a.ndim > 0) for a in values])
     found = known.get(key)
     if found is None:
         conditions = entry.program.conditions
@@ -328,5 +342,5 @@ def routine(entry: Pointwise, y: np.ndarray, values: list, compute: np.dtype) ->
             a.dtype if not a.ndim else flags if i in conditions and a.dtype == flags else compute
             for i, a in enumerate(values)
         ]
-        found = known[key] = Writer(expanded(entry.program, compute), values, want, y).routine()
+        found = known[key] = Writer(expanded(entry.program, compute), values, want, ys).routine()
     return found

@@ -180,7 +180,7 @@ def _batch_norm(y, mean, var, x, weight, bias, eps):
     vectors = [mean, scale] if bias is None else [mean, scale, bias]
     launch_expression(
         normalized if bias is None else normalized_shifted,
-        y,
+        [y],
         [x, *[per_channel(v, x.ndim) for v in vectors]],
         from_numpy_dtype(mean.dtype),
     )
@@ -202,4 +202,4 @@ def batch_norm_backward(dx, dw, db, g, x, weight, mean, var, eps):
         part.shape[0], axes.length, real(eps, mean.dtype), W=weight is not None, BLOCK=BLOCK,
     )  # fmt: skip
     vectors = [per_channel(v, x.ndim) for v in (mean, out[0], out[1], out[2])]
-    launch_expression(combined, dx, [g, x, *vectors], wide)
+    launch_expression(combined, [dx], [g, x, *vectors], wide)

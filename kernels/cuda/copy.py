@@ -15,7 +15,7 @@ def identity(x):
 
 @kernel("copy", "cuda")
 def copy(y, x, dtype=None):
-    pointwise.launch_expression(identity, y, [x], from_numpy_dtype(x.dtype))
+    pointwise.launch_expression(identity, [y], [x], from_numpy_dtype(x.dtype))
 
 
 @kernel("_overwrite", "cuda")

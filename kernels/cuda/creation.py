@@ -27,7 +27,7 @@ def _fill(y, x, value):
         value = float(value)
     else:  # as the dtype's own bits: -1 in uint8 is 255
         value = int(np.array(value if y.dtype.kind == "b" else int(value)).astype(y.dtype))
-    pointwise.launch_expression(identity, y, [Scalar(value, dtype)], dtype)
+    pointwise.launch_expression(identity, [y], [Scalar(value, dtype)], dtype)
 
 
 @triton.jit

@@ -14,12 +14,14 @@ import triton.language as tl
 from tgrad.kernels.cuda import libdevice
 from tgrad.kernels.cuda.special import (  # noqa: F401 - names of xp like those below
     digamma,
+    exponent,
     gcd,
     i0,
     i1,
     lcm,
     logaddexp,
     logaddexp2,
+    mantissa,
     trigamma,
 )
 

@@ -42,7 +42,7 @@ class Problem:
         self.M, self.N, self.K = y.shape[-2], y.shape[-1], a.shape[-1]
         operands = (y, a, b, self.c)
         batches = [x.restride(x.shape[:-2], x.strides[:-2], 0) for x in operands]
-        sizes, steps = merged(batches[0], batches[1:])
+        sizes, steps = merged(batches)
         self.loop = sizes[:-2]  # axes beyond two are looped over on the host
         self.loop_steps = [s[:-2] for s in steps]
         sizes = [1, 1, *sizes][-2:]

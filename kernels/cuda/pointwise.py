@@ -1,7 +1,7 @@
 """Running a pointwise expression with Triton: one launch, any strides, operands read once.
 
 The kernels' source is written out by ``pointwise_source`` for the pattern at hand; the expression
-arrives as a ``tl.constexpr`` function. Bytes moved: each operand once and the output once.
+arrives as a ``tl.constexpr`` function. Bytes moved: each operand once and each output once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TL = {"bool": tl.int1, **{n: getattr(tl, n) for n in (
     "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
 )}}  # fmt: skip
-Steps = list[list[int]]  # of output and each operand, along each axis
+Steps = list[list[int]]  # of each output and operand, along each axis
 
 
 @functools.cache
@@ -41,12 +41,14 @@ def compiled(expression: Any) -> Any:
 # ---- axes ----------------------------------------------------------------------------------------
 
 
-def merged(y: CudaArray, arrays: list[CudaArray]) -> tuple[list[int], Steps]:
+def merged(arrays: list[CudaArray]) -> tuple[list[int], Steps]:
     """Sizes and, per array, steps of the fewest axes that address all arrays alike.
 
-    Axes are taken in the order in which y lies in memory, so that what is written is contiguous.
+    The first array is an output: it has the shape to which all broadcast, and axes are taken in
+    the order in which it lies in memory, so that what is written is contiguous.
     """
-    steps = [broadcast_steps(a, y.shape) for a in (y, *arrays)]
+    y = arrays[0]
+    steps = [broadcast_steps(a, y.shape) for a in arrays]
     sizes: list[int] = []
     kept: Steps = [[] for _ in steps]
     for k in sorted(range(len(y.shape)), key=lambda k: -abs(steps[0][k])):
@@ -85,45 +87,45 @@ def turned_axis(sizes: list[int], steps: Steps) -> int | None:
 # ---- launching -----------------------------------------------------------------------------------
 
 
-def launch(entry: Pointwise, y: CudaArray, operands: list, compute: dtype) -> None:
-    """y = the op's expression of ``operands``."""
-    launch_expression(entry.card, y, operands, compute, entry.program.conditions)
+def launch(entry: Pointwise, ys: list[CudaArray], operands: list, compute: dtype) -> None:
+    """ys = the op's expression of ``operands``."""
+    launch_expression(entry.card, ys, operands, compute, entry.program.conditions)
 
 
 class Call(NamedTuple):
     """What every kind of kernel needs."""
 
     pattern: str
-    y: CudaArray
-    operands: list[Any]
+    arguments: list[Any]  # the outputs, then the operands
+    size: int  # of an output
     constants: dict[str, Any]
     elements: int  # of a program: 16 bytes a thread of the narrowest array, or 32 of numbers
 
 
 def launch_expression(
     expression: Any,
-    y: CudaArray,
+    ys: list[CudaArray],
     operands: list,
     compute: dtype,
     conditions: Collection[int] = (),
 ) -> None:
-    """y = expression(*operands), computed in ``compute`` and converted by the store.
+    """ys = expression(*operands), computed in ``compute`` and converted by the stores.
 
-    Operands at the positions ``conditions`` stay bool where they are.
+    Outputs have one shape. Operands at the positions ``conditions`` stay bool where they are.
     """
     if compute.is_complex:
         raise NotImplementedError(f"no pointwise kernels for {compute.name} on CUDA")
-    if y.size == 0:
+    if ys[0].size == 0:
         return
-    pattern = "".join([letter(a, i in conditions) for i, a in enumerate(operands)])
-    arrays = [a for a, kind in zip(operands, pattern, strict=True) if kind in "ac"]
-    narrowest = min(a.itemsize for a in (y, *arrays))
-    values = [a.argument() if isinstance(a, Scalar) else a for a in operands]
+    letters = [letter(a, i in conditions) for i, a in enumerate(operands)]
+    arrays = [*ys, *[a for a, kind in zip(operands, letters, strict=True) if kind in "ac"]]
+    narrowest = min(a.itemsize for a in arrays)
+    values = [*ys, *[a.argument() if isinstance(a, Scalar) else a for a in operands]]
     constants = {"F": compiled(expression), "T": TL[compute.name]}
     elements = max(min(1024, 4096 // compute.itemsize), 2048 // narrowest)
     elements = 8192 if cuda.is_emulated() else elements
-    call = Call(pattern, y, values, constants, elements)
-    sizes, steps = merged(y, arrays)
+    call = Call("y" * len(ys) + "".join(letters), values, ys[0].size, constants, elements)
+    sizes, steps = merged(arrays)
     if all(st == ([1] if sizes else []) for st in steps):
         run_flat(call, [], steps, "f" * len(steps))
         return
@@ -163,12 +165,12 @@ def reach(sizes: list[int], steps: Steps) -> int:
 
 
 def run_flat(call: Call, sizes: list[int], steps: Steps, access: str) -> None:
-    n, block = call.y.size, call.elements
+    n, block = call.size, call.elements
     strided = [s for st, kind in zip(steps, access, strict=True) if kind == "x" for s in st]
     even = n % 16 == 0 and "f" in access
     cuda.launch(
         pointwise_source.flat(call.pattern, access, len(sizes) if strided else 0, even),
-        (triton.cdiv(n, block),), call.y, *call.operands, n // 16 if even else n,
+        (triton.cdiv(n, block),), *call.arguments, n // 16 if even else n,
         *(sizes if strided else []), *strided,
         **call.constants, WIDE=is_wide(n + block, reach(sizes, steps) if strided else 0),
         BLOCK=block,
@@ -189,7 +191,7 @@ def run_rows(call: Call, sizes: list[int], steps: Steps) -> None:
     blocks_m, blocks_n = triton.cdiv(rows, block_m), triton.cdiv(size_n, block_n)
     cuda.launch(
         pointwise_source.tiled(call.pattern, tuple(access), len(outer), False),
-        (blocks_n * blocks_m,), call.y, *call.operands, size_n // unit, rows, *outer, *arguments,
+        (blocks_n * blocks_m,), *call.arguments, size_n // unit, rows, *outer, *arguments,
         **call.constants, VEC=unit, BLOCK_M=block_m, BLOCK_N=block_n,
         WIDE=is_wide(reach(sizes, steps), blocks_m * block_m * blocks_n * block_n),
     )  # fmt: skip
@@ -212,7 +214,7 @@ def run_turned(call: Call, sizes: list[int], steps: Steps, turned: int) -> None:
     blocks = triton.cdiv(size_m, block) * triton.cdiv(size_n, block) * math.prod(outer)
     cuda.launch(
         pointwise_source.tiled(call.pattern, tuple(access), len(outer), True), (blocks,),
-        call.y, *call.operands, size_n // unit, size_m // unit, *outer, *arguments,
+        *call.arguments, size_n // unit, size_m // unit, *outer, *arguments,
         **call.constants, VEC=unit, WIDE=is_wide(reach(sizes, steps), blocks * block * block),
         BLOCK_M=block, BLOCK_N=block, num_warps=8,
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """The source text of pointwise kernels, of which there is one per pattern of operands and axes.
 
-A pattern has one letter per operand: "a" array, "c" array of bool that stays bool, "o" and "p" the
-same with one element only, "s" number. Written out, a kernel holds no branch and no argument that
-its pattern does not need.
+A pattern has a letter "y" per output, then one per operand: "a" array, "c" array of bool that stays
+bool, "o" and "p" the same with one element only, "s" number. Written out, a kernel holds no branch
+and no argument that its pattern does not need.
 """
 
 from __future__ import annotations
@@ -19,37 +19,50 @@ from tgrad.kernels.cuda import maths
 ARRAYS = "acop"
 
 
+def named(pattern: str) -> list[tuple[str, str]]:
+    """Name and letter of each output, y0, y1, ..., and operand, x0, x1, ..."""
+    outputs = pattern.count("y")
+    return [(f"y{k}" if kind == "y" else f"x{k - outputs}", kind) for k, kind in enumerate(pattern)]
+
+
+def outputs(pattern: str) -> list[str]:
+    return [name for name, kind in named(pattern) if kind == "y"]
+
+
 def heads(pattern: str) -> list[str]:
-    """The arguments for output and operands."""
-    return ["y_ptr", *(f"x{i}_ptr" if k in ARRAYS else f"x{i}" for i, k in enumerate(pattern))]
+    """The arguments for outputs and operands."""
+    return [name if kind == "s" else f"{name}_ptr" for name, kind in named(pattern)]
 
 
 def walked(pattern: str) -> list[str]:
-    """Output and operands that have an element for each position, or a row of positions."""
-    return ["y", *(f"x{i}" for i, kind in enumerate(pattern) if kind in "ac")]
+    """Outputs and operands that have an element for each position, or a row of positions."""
+    return [name for name, kind in named(pattern) if kind in "yac"]
 
 
 def constant(pattern: str, shape: str) -> list[str]:
     """Lines that make blocks of ``shape`` of the operands that are the same everywhere."""
     lines = []
-    for i, kind in enumerate(pattern):
+    for name, kind in named(pattern):
         if kind == "s":
-            lines.append(f"v{i} = tl.full({shape}, x{i}, T)")
+            lines.append(f"{name}_block = tl.full({shape}, {name}, T)")
         elif kind in "op":
             cast = ".to(T)" if kind == "o" else ""
-            lines.append(f"v{i} = tl.broadcast_to(tl.load(x{i}_ptr){cast}, {shape})")
+            lines.append(f"{name}_block = tl.broadcast_to(tl.load({name}_ptr){cast}, {shape})")
     return lines
 
 
 def varying(pattern: str, loads: dict[str, str], shape: str) -> list[str]:
-    """Lines that load the other operands as blocks of ``shape``, and compute y of all."""
-    lines = []
-    for i, kind in enumerate(pattern):
+    """Lines that load the other operands as blocks of ``shape``, and compute the outputs of all."""
+    lines, values = [], []
+    for name, kind in named(pattern):
         if kind in "ac":
             cast = ".to(T)" if kind == "a" else ""
-            lines.append(f"v{i} = tl.broadcast_to({loads[f'x{i}']}{cast}, {shape})")
-    names = ", ".join(f"v{i}" for i in range(len(pattern)))
-    lines.append(f"y = to(F({names}), y_ptr.dtype.element_ty)")
+            lines.append(f"{name}_block = tl.broadcast_to({loads[name]}{cast}, {shape})")
+        if kind != "y":
+            values.append(f"{name}_block")
+    made = outputs(pattern)
+    lines.append(f"{', '.join(f'{y}_block' for y in made)} = F({', '.join(values)})")
+    lines += [f"{y} = to({y}_block, {y}_ptr.dtype.element_ty)" for y in made]
     return lines
 
 
@@ -61,7 +74,7 @@ def indented(lines: list[str]) -> list[str]:
 def flat(pattern: str, access: str, rank: int, even: bool) -> Any:
     """A program computes BLOCK consecutive positions.
 
-    ``access`` has a letter for output and each walked operand: "f" lies in memory as positions do,
+    ``access`` has a letter for each output and walked operand: "f" lies in memory as positions do,
     "x" is found by steps along ``rank`` axes. What is "f" is accessed 16 bytes wide whatever the
     other operands: where the number of positions is ``even``, it comes in units of 16 and masks
     are as wide as accesses; else those of a full block go without masks.
@@ -104,7 +117,7 @@ def run_at(pattern: str, place: dict[str, str], mask: str) -> list[str]:
     loads = {o: f"tl.load({o}_ptr + {at}{mask})" for o, at in place.items()}
     return [
         *varying(pattern, loads, "(BLOCK,)"),
-        f"tl.store(y_ptr + {place['y']}, y{mask})",
+        *(f"tl.store({y}_ptr + {place[y]}, {y}{mask})" for y in outputs(pattern)),
     ]
 
 
@@ -112,7 +125,7 @@ def run_at(pattern: str, place: dict[str, str], mask: str) -> list[str]:
 def tiled(pattern: str, access: tuple[str, ...], outer: int, transposed: bool) -> Any:
     """A program computes BLOCK_M rows x BLOCK_N positions along the innermost axis.
 
-    ``access`` has two letters for output and each walked operand, its steps along rows and along
+    ``access`` has two letters for each output and walked operand, its steps along rows and along
     the innermost axis: "0", "1" or "x" for any other. With "0" one element serves the whole row or
     column of the tile. Rows run over ``outer`` axes; ``transposed``, over the last axis but one
     alone, and ``outer`` more axes over programs: then what lies along the rows is loaded along
@@ -165,8 +178,9 @@ def tiled(pattern: str, access: tuple[str, ...], outer: int, transposed: bool) -
         loads[o] = f"tl.load({' + '.join(parts)}{', mask=' + mask if mask else ''})"
     shape = "(BLOCK_M, BLOCK_N)"
     lines += [*constant(pattern, shape), *varying(pattern, loads, shape)]
-    store = loads["y"].removeprefix("tl.load(").replace(", mask", ", y, mask")
-    lines.append(f"tl.store({store}")
+    for y in outputs(pattern):
+        store = loads[y].removeprefix("tl.load(").replace(", mask", f", {y}, mask")
+        lines.append(f"tl.store({store}")
     sizes = ["size_n", "size_m", *(f"size_{k}" for k in range(outer))]
     wide = [f"    {a} = {a}.to(tl.int64)" for a in ("size_n", *steps)]
     lines = ["if WIDE:", *wide, *lines]

@@ -137,3 +137,41 @@ def turned(t, DOUBLE: tl.constexpr):
     sin_of = tl.where(odd, cos, sin)
     cos_of = tl.where((side == 1) | (side == 2), -cos_of, cos_of)
     return cos_of, tl.where(side >= 2, -sin_of, sin_of)
+
+
+# ---- the parts of a floating number --------------------------------------------------------------
+
+
+@triton.jit
+def parts(x):
+    """The bits of x, scaled into the normal range, and its exponent e in x = m 2^e, |m| < 1.
+
+    Zero, infinity and NaN have the exponent 0.
+    """
+    if x.dtype.is_fp64():
+        small = tl.abs(x) < 2.2250738585072014e-308
+        bits = tl.where(small, x * 18014398509481984.0, x).to(tl.int64, bitcast=True)  # 2^54
+        e = ((bits >> 52) & 0x7FF).to(tl.int32) - tl.where(small, 1076, 1022)
+    else:
+        small = tl.abs(x) < 1.1754943508222875e-38
+        bits = tl.where(small, x * 33554432.0, x).to(tl.int32, bitcast=True)  # 2^25
+        e = ((bits >> 23) & 0xFF) - tl.where(small, 151, 126)
+    return bits, tl.where((x != 0) & (tl.abs(x) < float("inf")), e, 0)
+
+
+@triton.jit
+def mantissa(x):
+    """The part of x = m 2^e with 0.5 <= |m| < 1; zero, infinity and NaN stay."""
+    bits, _ = parts(x)
+    if x.dtype.is_fp64():
+        m = ((bits & ~(0x7FF << 52)) | (1022 << 52)).to(tl.float64, bitcast=True)
+    else:
+        m = ((bits & ~(0xFF << 23)) | (126 << 23)).to(tl.float32, bitcast=True)
+    return tl.where((x != 0) & (tl.abs(x) < float("inf")), m, x)
+
+
+@triton.jit
+def exponent(x):
+    """The integer part of x = m 2^e."""
+    _, e = parts(x)
+    return e

@@ -27,7 +27,7 @@ def _unequal(a, b):
 def _differs(y, x):
     if y.size:
         fill(y[:1], 0)
-        pointwise.launch_expression(_unequal, y[1:], [x[1:], x[:-1]], from_numpy_dtype(x.dtype))
+        pointwise.launch_expression(_unequal, [y[1:]], [x[1:], x[:-1]], from_numpy_dtype(x.dtype))
 
 
 @kernel("_lexsort", "cuda")

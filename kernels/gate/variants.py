@@ -73,8 +73,10 @@ def watched_ops(watch: Callable[[Op, Sequence[Any], Sequence[Any]], None]) -> It
             if entry.kind == "update":  # writes its inputs, but for the gradients
                 written = [args[i] for k, i in enumerate(entry.tensors) if k != 1]
                 watch(entry, written, args)
+            elif entry.kind == "pointwise":
+                watch(entry, args[0], args[1])
             else:
-                outputs = 1 if entry.kind == "pointwise" else len(args) - entry.arity
+                outputs = len(args) - entry.arity
                 watch(entry, args[:outputs], args[outputs:])
             fill(*args)
 

@@ -23,9 +23,9 @@ def accepted(entry: Pointwise) -> tuple[str, ...]:
         names += FLOAT
     if entry.name.endswith("_backward"):
         return names
-    if dtypes.INT in entry.accepts and entry.result != "float":
+    if dtypes.INT in entry.accepts and "float" not in entry.results:
         names += INT
-    if dtypes.BOOL in entry.accepts and not entry.refuses_bool and entry.result != "float":
+    if dtypes.BOOL in entry.accepts and not entry.refuses_bool and "float" not in entry.results:
         names += ("bool",)
     return names
 

@@ -145,10 +145,11 @@ class SavedPacked:
 def rebuilt(
     kind: type[Variable], array: Any, where: Any, counter: list[int], edge: Edge | None
 ) -> Any:
-    """A tensor around ``array`` whose gradient flows to ``edge``."""
+    """A tensor around ``array`` whose gradient, if it can have one, flows to ``edge``."""
     x = kind.__new__(kind)
     x.array, x.device, x.counter = array, where, counter
-    if edge is not None and isinstance(edge[0], Node):
+    # V: bfloat16
+    if edge is not None and isinstance(edge[0], Node) and array.dtype.kind in "fcV":
         x.node, x.output_nr, x.tracked = edge[0], edge[1], True
     return x
 

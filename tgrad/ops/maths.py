@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tgrad.dispatch import alias, composite, gradient
-from tgrad.pointwise import Instead, derivative, pointwise, xp
+from tgrad import dtypes, return_types
+from tgrad.dispatch import OPS, alias, composite, gradient
+from tgrad.pointwise import Instead, derivative, pointwise, run_out, xp
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -354,6 +355,34 @@ def round_fraction(x, power: float):
 def round_tens(x, power: float):
     """x rounded to a multiple of power."""
     return xp.round(xp.div(x, power)) * power
+
+
+@composite
+def frexp(input: Tensor, *, out: tuple[Tensor, Tensor] | None = None) -> return_types.frexp:
+    """(mantissa, exponent) with input = mantissa * 2^exponent and 0.5 <= |mantissa| < 1.
+
+    Both are 0 where the input is; infinities and NaN are their own mantissa, with exponent 0.
+    dtype: the input's, and int32. Raises: RuntimeError unless the input is floating.
+    """
+    if not input.dtype.is_floating_point:
+        raise RuntimeError("tgrad.frexp() only supports floating-point dtypes")
+    if out is None:
+        return return_types.frexp(*_frexp(input))
+    kind = out[1].dtype
+    if kind is not dtypes.int32:
+        raise RuntimeError(f"tgrad.frexp() expects exponent to have int dtype but got {kind.name}")
+    return return_types.frexp(*run_out(OPS["_frexp"], (input,), out))  # pyright: ignore[reportArgumentType]
+
+
+@pointwise(result=("promote", "int32"), accepts="float", spaces=())
+def _frexp(x):
+    """The mantissa and the exponent."""
+    return xp.mantissa(x), xp.exponent(x)
+
+
+@gradient(_frexp)
+def _(g0, y1):
+    return g0 / y1.to(g0.dtype).exp2()
 
 
 @pointwise(accepts="bool int float")
