@@ -67,6 +67,16 @@ CALLS = {
     "perspective": {"startpoints": POINTS[0], "endpoints": POINTS[1]},
     "perspective nearest": {"startpoints": POINTS[0], "endpoints": POINTS[1], "fill": [3, 2, 1],
                             "interpolation": "nearest"},
+    "resize": {"size": [7, 9]}, "resize shorter": {"size": 20}, "resize one": {"size": [6]},
+    "resize plain": {"size": [5, 30], "antialias": False},
+    "resize limit": {"size": 9, "max_size": 11},
+    "resize lanczos": {"size": [20, 8], "interpolation": "lanczos"},
+    "resize longer": {"size": None, "max_size": 8}, "resize same": {"size": [13, 17]},
+    "resize bicubic": {"size": [6, 25], "interpolation": "bicubic"},
+    "resize bicubic plain": {"size": [6, 25], "interpolation": "bicubic", "antialias": False},
+    "resize nearest": {"size": [6, 25], "interpolation": "nearest"},
+    "resize exact": {"size": [6, 25], "interpolation": "nearest-exact"},
+    "resized_crop": {"top": 1, "left": 2, "height": 8, "width": 11, "size": [5, 6]},
     "rgb_to_grayscale": {}, "rgb_to_grayscale three": {"num_output_channels": 3},
     "adjust_brightness": {"brightness_factor": 1.4}, "adjust_contrast": {"contrast_factor": 0.3},
     "adjust_contrast up": {"contrast_factor": 1.7},
@@ -80,10 +90,11 @@ CALLS = {
                                                                  "sigma": [0.7, 1.5]},
     "normalize": {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]},
 }  # fmt: skip
-TENSORS_ONLY = {"normalize"}
+TENSORS_ONLY = {"normalize", "resize plain", "resize bicubic plain"}
 FLOATS_ONLY = {"normalize"}
 # float32 rounds before integers are cut off: one level at a few pixels
-A_LEVEL = {"adjust_hue", "adjust_gamma", "gaussian_blur", "affine", "rotate", "perspective",
+A_LEVEL = {"adjust_hue", "adjust_gamma",
+           "gaussian_blur", "affine", "rotate", "perspective",
            "adjust_contrast", "adjust_saturation", "adjust_sharpness"}  # fmt: skip
 # torchvision writes into what its own backward needs, or the function is a step
 NO_GRADIENT = {"adjust_hue", "adjust_sharpness", "affine bilinear", "affine channels", "posterize",
@@ -134,7 +145,7 @@ def test_functions_of_floating_tensors_and_their_gradients_agree(name: str):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize("name", [n for n in CALLS if n.split()[0] not in TENSORS_ONLY])
+@pytest.mark.parametrize("name", [n for n in CALLS if n not in TENSORS_ONLY])
 def test_functions_of_pillow_images_agree(name: str, mode: str):
     if name in ("pad cut", "pad cut by channel"):
         pytest.skip("Pillow's border cannot be negative")

@@ -238,7 +238,8 @@ def resized(size: list[int], wanted: int | Sequence[int] | None, max_size: int |
     return edges[::-1] if size[1] <= size[0] else edges
 
 
-_LINEAR = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
+_WEIGHED = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC, InterpolationMode.LANCZOS)
+_NEAREST = (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT)
 
 
 def resize(
@@ -248,10 +249,11 @@ def resize(
 ) -> Any:  # fmt: skip
     """The image in ``size``: [H, W], or one number for the smaller edge, the aspect ratio kept.
 
-    ``max_size`` limits the longer edge, or alone gives it. Tensors are interpolated in their own
-    floating dtype, others in float32 and rounded; ``antialias`` widens the filter where a side
-    shrinks. Pillow always does that.
-    Raises: ValueError for sizes that contradict each other and for Pillow's own modes on tensors.
+    ``max_size`` limits the longer edge, or alone gives it. ``antialias`` widens the filter where a
+    side shrinks; Pillow always does that. dtype: uint8 and floating tensors as
+    :func:`tgrad.nn.functional.interpolate` has them, others in float32 and rounded.
+    Raises: ValueError for sizes that contradict each other, for Pillow's own modes on tensors, and
+    for lanczos without ``antialias``.
     """
     check_image("resize", inpt)
     mode = interpolation_mode(interpolation)
@@ -261,18 +263,17 @@ def resize(
         if antialias is False:
             warnings.warn("resize: antialias=False is ignored for PIL images.", stacklevel=2)
         return inpt if new == old else inpt.resize(new[::-1], resample=PILLOW_MODES[mode])
-    nearest = mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT)
-    if not nearest and mode not in _LINEAR:
+    if mode not in _NEAREST + _WEIGHED:
         raise ValueError(f"resize: interpolation '{mode.value}' is for PIL images only")
+    if mode is InterpolationMode.LANCZOS and not antialias:
+        raise ValueError("resize: interpolation 'lanczos' requires antialias=True")
     if new == old or inpt.numel() == 0:
         return inpt if new == old else inpt.reshape(*inpt.shape[:-2], *new)
     x = inpt.reshape(1, -1, *old)
-    floating = x.dtype.is_floating_point
-    if nearest:
-        return F.interpolate(x, new, mode=mode.value).reshape(*inpt.shape[:-2], *new)
-    y = F.interpolate(x if floating else x.to(dtypes.float32), new, mode=mode.value,
-                      align_corners=False, antialias=bool(antialias))  # fmt: skip
-    if not floating:
-        range_ = dtypes.iinfo(x.dtype)
-        y = y.round().clamp(range_.min, range_.max).to(x.dtype)
+    own = x.dtype.is_floating_point or x.dtype is dtypes.uint8
+    x = x if own else x.to(dtypes.float32)
+    weighed = mode in _WEIGHED
+    y = F.interpolate(x, new, mode=mode.value, align_corners=False if weighed else None,
+                      antialias=weighed and bool(antialias))  # fmt: skip
+    y = y if own else y.round().to(inpt.dtype)
     return y.reshape(*inpt.shape[:-2], *new)
