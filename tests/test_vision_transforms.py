@@ -224,7 +224,7 @@ SAME_AS_PILLOW = {
     "pad": ([1, 2, 3, 4], 7), "posterize": (3,), "solarize": (100,), "equalize": (),
     "adjust_brightness": (1.4,), "autocontrast": (), "rgb_to_grayscale": (),
     "adjust_gamma": (0.7, 1.2), "resize": ([7, 11],), "resize small": (5,),
-    "resize bicubic": ([30, 9], "bicubic"), "resize lanczos": ([9, 20], "lanczos"),
+    "resize bicubic": ([30, 9], "bicubic"), "resize lanczos": ([9, 8], "lanczos"),
     "resized_crop": (3, 1, 12, 9, [6, 14]),
 }  # fmt: skip
 LEVELS = {"rgb_to_grayscale": 1, "autocontrast": 1, "adjust_gamma": 1, "adjust_brightness": 1,
