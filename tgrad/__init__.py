@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ from tgrad.layout import (
     channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format,
     strided,
 )  # fmt: skip
+from tgrad.methods import IN_PLACE
 from tgrad.printing import set_printoptions
 from tgrad.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
@@ -41,6 +43,7 @@ from tgrad.tensor import (
 )  # fmt: skip
 
 __version__ = "0.1.0"
+newaxis = None
 
 if TYPE_CHECKING:
     from tgrad import amp, cpu, cuda, linalg, nn, optim, profiler, serialization, special
@@ -57,7 +60,10 @@ if TYPE_CHECKING:
     bool = dtypes.bool_
 
 globals().update({d.name: d for d in dtypes.ALL}, **dtypes.ALIASES)
-globals().update({e.name: e.function for e in OPS.values() if "tgrad" in e.spaces})
+globals().update({op.name: op.function for op in OPS.values() if "tgrad" in op.spaces})
+globals().update(
+    {f"{n}_": getattr(Tensor, f"{n}_") for n in IN_PLACE.split()}, detach=Tensor.detach
+)
 
 LAZY = ("amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
         "profiler", "serialization", "special", "testing", "utils", "vision")  # fmt: skip

@@ -126,6 +126,15 @@ def reshaping(name: str) -> Callable[..., Tensor]:
     return method
 
 
+# In-place forms that are functions of the top level too, as in PyTorch: ``tgrad.neg_(x)``.
+IN_PLACE = """
+    abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
+    clamp clamp_max clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill fix floor
+    frac gcd i0 index_put lcm ldexp log log10 log1p log2 nan_to_num neg negative rad2deg reciprocal
+    resize_as round rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
+"""
+
+
 def attach(cls: type[Tensor]) -> None:
     """Give Tensor all of the above."""
     attach_methods(cls)
