@@ -26,7 +26,7 @@ ALL = (*NUMBER, "bool")
 # As arguments: the device and the dtype that a sample runs in.
 DEVICE: Any = object()
 DTYPE: Any = object()
-MODULES = ("pointwise", "rows", "matrix", "moves", "order")  # each has a list TABLES
+MODULES = ("pointwise", "rows", "matrix", "moves", "order", "sequences")  # each has a list TABLES
 
 
 class T(NamedTuple):

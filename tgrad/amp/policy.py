@@ -6,7 +6,8 @@ LOWER, FLOAT32, PROMOTE, LEAVE, BANNED = "lower", "float32", "promote", "leave",
 
 _MATRICES = """
     addbmm addmm baddbmm bmm conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d
-    conv_transpose3d linear matmul mm prelu scaled_dot_product_attention vecdot
+    conv_transpose3d gru linear lstm matmul mm prelu rnn_relu rnn_tanh scaled_dot_product_attention
+    vecdot
 """
 _LOSSES = """
     cosine_embedding_loss cross_entropy ctc_loss gaussian_nll_loss hinge_embedding_loss huber_loss

@@ -11,7 +11,6 @@ from tgrad.ops.complex import *
 from tgrad.ops.conv import *
 from tgrad.ops.copy import *
 from tgrad.ops.creation import *
-from tgrad.ops.ctc import *
 from tgrad.ops.decomposition import *
 from tgrad.ops.distance import *
 from tgrad.ops.dropout import *
@@ -21,10 +20,8 @@ from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.fold import *
 from tgrad.ops.index import *
-from tgrad.ops.likelihood import *
 from tgrad.ops.linalg import *
 from tgrad.ops.loss import *
-from tgrad.ops.margin import *
 from tgrad.ops.mask import *
 from tgrad.ops.maths import *
 from tgrad.ops.matmul import *
@@ -43,6 +40,7 @@ from tgrad.ops.put import *
 from tgrad.ops.quantile import *
 from tgrad.ops.random import *
 from tgrad.ops.rearrange import *
+from tgrad.ops.recurrent import *
 from tgrad.ops.reduction import *
 from tgrad.ops.resample import *
 from tgrad.ops.scan import *

@@ -32,7 +32,6 @@ from tgrad.nn.modules.activation import (
 )
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
 from tgrad.nn.modules.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from tgrad.nn.modules.ctc import CTCLoss
 from tgrad.nn.modules.distance import CosineSimilarity, PairwiseDistance
 from tgrad.nn.modules.dropout import (
     AlphaDropout,
@@ -60,14 +59,6 @@ from tgrad.nn.modules.flatten import Flatten, Unflatten
 from tgrad.nn.modules.fold import Fold, Unfold
 from tgrad.nn.modules.linear import Identity, Linear
 from tgrad.nn.modules.loss import CrossEntropyLoss, MSELoss, NLLLoss
-from tgrad.nn.modules.margin import (
-    GaussianNLLLoss,
-    MultiLabelMarginLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    PoissonNLLLoss,
-    TripletMarginWithDistanceLoss,
-)
 from tgrad.nn.modules.module import Module
 from tgrad.nn.modules.normalization import (
     BatchNorm1d,
@@ -113,6 +104,16 @@ from tgrad.nn.modules.pooling import (
     MaxPool3d,
 )
 from tgrad.nn.modules.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from tgrad.nn.modules.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
 from tgrad.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -120,6 +121,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
@@ -136,7 +140,6 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
-    "CTCLoss",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
@@ -159,7 +162,7 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
-    "GaussianNLLLoss",
+    "GRUCell",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -173,6 +176,7 @@ __all__ = [
     "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -188,16 +192,15 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
-    "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
     "PixelShuffle",
     "PixelUnshuffle",
-    "PoissonNLLLoss",
     "RMSNorm",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -222,7 +225,6 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
     "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
     "Upsample",

@@ -1,6 +1,6 @@
 """Helpers around modules, with the names of ``torch.nn.utils``."""
 
-from tgrad.nn.utils import parametrizations, parametrize, stateless
+from tgrad.nn.utils import parametrizations, parametrize, rnn, stateless
 from tgrad.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -27,5 +27,5 @@ __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_
            "convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format",
            "fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval",
            "fuse_linear_bn_weights", "get_total_norm", "parameters_to_vector", "parametrizations",
-           "parametrize", "remove_spectral_norm", "remove_weight_norm", "skip_init",
+           "parametrize", "remove_spectral_norm", "remove_weight_norm", "rnn", "skip_init",
            "spectral_norm", "stateless", "vector_to_parameters", "weight_norm"]  # fmt: skip
