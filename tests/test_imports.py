@@ -29,7 +29,8 @@ LAYERS = {
     "tgrad.library": 6, "tgrad.testing": 6, "tgrad.serialization": 6,
     "tgrad.cpu": 6, "tgrad.cuda": 6, "tgrad.linalg": 6, "tgrad.special": 6,
     "tgrad": 7,
-    "tgrad.cli": 8, "tgrad.commands": 8, "tgrad.kernels.samples": 8, "tgrad.kernels.gate": 8,
+    "tgrad.cli": 8, "tgrad.commands": 8, "tgrad.examples": 8,
+    "tgrad.kernels.samples": 8, "tgrad.kernels.gate": 8,
     "tgrad.kernels.__main__": 8, "tgrad.profiler": 8,
 }  # fmt: skip
 

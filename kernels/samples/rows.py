@@ -49,6 +49,12 @@ loss("nn.functional.cross_entropy", t(8192, 1000), i(8192), t(1000))
 loss("nn.functional.cross_entropy", t(8192, 10), i(8192), narrow=FEW)
 loss("nn.functional.cross_entropy", t(16, 32, 256, 256), i(16, 256, 256))  # per pixel
 
+ctc = Table("ctc", ("float32", "float64"))
+ctc("nn.functional.ctc_loss", t(500, 32, 5000), t(32, 60, dtype="int64"), (500,) * 32, (60,) * 32,
+    narrow="gathers labels")  # fmt: skip
+ctc("nn.functional.ctc_loss", t(2000, 4, 32), t(4, 700, dtype="int64"), (2000,) * 4, (700,) * 4,
+    narrow="gathers labels", zero_infinity=True)  # fmt: skip
+
 dropout = Table("dropout")
 dropout("nn.functional.dropout", t(8192, 4096), 0.1)
 
@@ -87,4 +93,4 @@ extrema("argmax", t(1 << 26), backward=False)
 extrema("pick", t(8192, 4096), i(8192, 16), 1, narrow="gathers")
 extrema("place", t(8192, 16), i(8192, 16), 1, 4096, narrow="scatters")
 
-TABLES = [softmax, norm, batch_norm, loss, dropout, norms, statistics, reduction, extrema]
+TABLES = [softmax, norm, batch_norm, loss, ctc, dropout, norms, statistics, reduction, extrema]

@@ -11,6 +11,7 @@ from tgrad.ops.complex import *
 from tgrad.ops.conv import *
 from tgrad.ops.copy import *
 from tgrad.ops.creation import *
+from tgrad.ops.ctc import *
 from tgrad.ops.decomposition import *
 from tgrad.ops.distance import *
 from tgrad.ops.dropout import *
@@ -20,8 +21,10 @@ from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.fold import *
 from tgrad.ops.index import *
+from tgrad.ops.likelihood import *
 from tgrad.ops.linalg import *
 from tgrad.ops.loss import *
+from tgrad.ops.margin import *
 from tgrad.ops.mask import *
 from tgrad.ops.maths import *
 from tgrad.ops.matmul import *

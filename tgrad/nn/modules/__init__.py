@@ -32,6 +32,7 @@ from tgrad.nn.modules.activation import (
 )
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
 from tgrad.nn.modules.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from tgrad.nn.modules.ctc import CTCLoss
 from tgrad.nn.modules.distance import CosineSimilarity, PairwiseDistance
 from tgrad.nn.modules.dropout import (
     AlphaDropout,
@@ -59,6 +60,14 @@ from tgrad.nn.modules.flatten import Flatten, Unflatten
 from tgrad.nn.modules.fold import Fold, Unfold
 from tgrad.nn.modules.linear import Identity, Linear
 from tgrad.nn.modules.loss import CrossEntropyLoss, MSELoss, NLLLoss
+from tgrad.nn.modules.margin import (
+    GaussianNLLLoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    PoissonNLLLoss,
+    TripletMarginWithDistanceLoss,
+)
 from tgrad.nn.modules.module import Module
 from tgrad.nn.modules.normalization import (
     BatchNorm1d,
@@ -140,6 +149,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CTCLoss",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
@@ -163,6 +173,7 @@ __all__ = [
     "Flatten",
     "Fold",
     "GRUCell",
+    "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -192,11 +203,15 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
     "PixelShuffle",
     "PixelUnshuffle",
+    "PoissonNLLLoss",
     "RMSNorm",
     "RNNBase",
     "RNNCell",
@@ -225,6 +240,7 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
     "Upsample",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from tgrad import dtypes
 from tgrad.creation import as_tensor, from_numpy
+from tgrad.device import device
 from tgrad.dtypes import dtype as DType
 from tgrad.tensor import Tensor
 from tgrad.vision.pillow import is_pillow, pillow
@@ -194,12 +196,28 @@ def normalize(
         raise ValueError(
             f"Expected tensor to be a tensor image of size (..., C, H, W). Got {tuple(inpt.shape)}."
         )
-    options = {"dtype": inpt.dtype, "device": inpt.device}
-    m, s = as_tensor(mean, **options), as_tensor(std, **options)
     if not np.all(std.detach().cpu().numpy() if isinstance(std, Tensor) else std):
         raise ValueError("std evaluated to zero, leading to division by zero.")
-    m, s = (t.reshape(-1, 1, 1) if t.ndim == 1 else t for t in (m, s))
+    m, s = by_channel(mean, inpt), by_channel(std, inpt)
     return inpt.sub_(m).div_(s) if inplace else (inpt - m) / s
+
+
+def by_channel(values: Any, image: Tensor) -> Any:
+    """Numbers or a tensor as what broadcasts to the image's channels; one number stays one."""
+    if isinstance(values, (int, float)):
+        return values
+    if isinstance(values, Tensor):
+        t = values.to(device=image.device, dtype=image.dtype)
+        return t.reshape(-1, 1, 1) if t.ndim == 1 else t
+    if len(values) == 1:
+        return float(values[0])
+    return _constant(tuple(map(float, values)), image.dtype, image.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], dtype: DType, where: device) -> Tensor:
+    """(C, 1, 1) of the numbers: the same few in every call."""
+    return as_tensor(values, dtype=dtype, device=where).reshape(-1, 1, 1)
 
 
 def erase(inpt: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:

@@ -120,14 +120,14 @@ def inverse_matrix(
     Forward it is x -> R(angle) scale Y(shear_y) X(shear_x) (x - c) + c + t with X = [[1, -tan], [0,
     1]] and Y = [[1, 0], [-tan, 1]]; degrees, clockwise as rows go down.
     """
-    a, sx, sy = (math.radians(d) for d in (angle, *shear))
-    turn = np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
-    upright = np.array([[1.0, 0.0], [-math.tan(sy), 1.0]])
-    slant = np.array([[1.0, -math.tan(sx)], [0.0, 1.0]])
-    inverse = np.linalg.inv(scale * turn @ upright @ slant)
-    c = np.asarray(center, np.float64)
-    shift = c - inverse @ (c + np.asarray(translate, np.float64))
-    return np.column_stack([inverse, shift]).ravel().tolist()
+    a = math.radians(angle)
+    slant, upright = (math.tan(math.radians(d)) for d in shear)
+    cos, sin = math.cos(a) / scale, math.sin(a) / scale
+    both = 1 + slant * upright  # X(-shear_x) Y(-shear_y) = [[both, slant], [upright, 1]]
+    xx, xy = both * cos - slant * sin, both * sin + slant * cos
+    yx, yy = upright * cos - sin, upright * sin + cos
+    x, y = center[0] + translate[0], center[1] + translate[1]
+    return [xx, xy, center[0] - xx * x - xy * y, yx, yy, center[1] - yx * x - yy * y]
 
 
 def affine(

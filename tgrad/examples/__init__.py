@@ -1,0 +1,1 @@
+"""Whole programs, each run as ``python -m tgrad.examples.<name>``; ``--help`` says what it does."""
