@@ -1,6 +1,6 @@
-"""Training steps a second and peak memory of three small networks, beside torch on the CPU.
+"""Training steps a second and peak memory of small networks, beside torch on the CPU.
 
-    python benchmarks/train.py [--seconds S] [--only cnn mlp transformer] [--threads N]
+    python benchmarks/train.py [--seconds S] [--only cnn mlp transformer augmented] [--threads N]
 
 The same code runs in a process of its own for each library and network: first five steps from equal
 weights, whose losses must agree, then Adam steps are timed in rounds. Rows go to
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-NETWORKS = ("cnn", "mlp", "transformer")
+NETWORKS = ("cnn", "mlp", "transformer", "augmented")
 RESULTS = Path(__file__).parent / "results" / "train.json"
 AGREE = 2e-3  # relative, losses of five steps in float32
 
@@ -91,6 +92,49 @@ def transformer(lib: Any, rng: np.random.Generator) -> Build:
     target = tensor(lib, rng.standard_normal((N, L, D), np.float32))
     loss = nn.MSELoss()
     return model, lambda: loss(model(x), target)
+
+
+class Augmented:
+    """2,048 colour images of 32 x 32: padded, cropped, mirrored and scaled by the library's ops.
+
+    What is done to an image follows from its index, so that both libraries see the same batches.
+    """
+
+    def __init__(self, lib: Any):
+        rng = np.random.default_rng(0)
+        self.lib, self.x = lib, rng.integers(0, 256, (2048, 3, 32, 32), np.uint8)
+        self.y = rng.integers(0, 10, 2048)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        top, left = i * 7 % 9, i * 5 % 9
+        image = self.lib.nn.functional.pad(self.lib.from_numpy(self.x[i]), (4, 4, 4, 4))
+        image = image[:, top : top + 32, left : left + 32]
+        image = image.flip(-1) if i % 2 else image
+        return (image.to(self.lib.float32) - 127.5) / 64, int(self.y[i])
+
+
+def augmented(lib: Any, rng: np.random.Generator) -> Build:
+    """Three convolutions on batches of 64 :class:`Augmented` images from two loader processes."""
+    nn = lib.nn
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(1024, 10),
+    )  # fmt: skip
+    data = importlib.import_module(f"{lib.__name__}.utils.data")
+    loader = data.DataLoader(Augmented(lib), 64, num_workers=2, persistent_workers=True)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    loss = nn.CrossEntropyLoss()
+
+    def of_next() -> Any:
+        x, labels = next(batches)
+        return loss(model(x), labels)
+
+    return model, of_next
 
 
 def same_weights(lib: Any, model: Any) -> None:
