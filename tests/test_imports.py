@@ -19,7 +19,7 @@ LAYERS = {
     "tgrad.autograd": 1,
     "tgrad.registry": 2, "tgrad.execute": 2, "tgrad.dispatch": 2, "tgrad.expression": 2,
     "tgrad.interception": 2, "tgrad.operands": 2, "tgrad.pointwise": 2, "tgrad.replay": 2,
-    "tgrad.update": 2,
+    "tgrad.short": 2, "tgrad.update": 2,
     "tgrad.kernels": 3,
     "tgrad.ops": 4,
     "tgrad.tensor": 5, "tgrad.methods": 5, "tgrad.creation": 5, "tgrad.random": 5,

@@ -177,3 +177,73 @@ def test_several_outputs_take_one_launch_replayed_too():
     assert [y.dtype for y in made] == [tgrad.float32, tgrad.bool, tgrad.float32, tgrad.int32]
     assert [y.requires_grad for y in made] == [True, False, True, False]
     assert len({y.data_ptr() for y in made}) == 4 and count[0] == 2
+
+
+# ---- gradients together --------------------------------------------------------------------------
+
+PAIRS = {
+    "mul": lambda x, other: x * other,
+    "div": lambda x, other: x / other,
+    "where": lambda x, other: tgrad.where(x.detach() > other.detach(), x, other),
+    "atan2": lambda x, other: tgrad.atan2(x, other),
+    "hypot": lambda x, other: tgrad.hypot(x, other),
+    "addcmul": lambda x, other: tgrad.addcmul(x.detach(), x, other, value=-0.5),
+    "addcdiv": lambda x, other: tgrad.addcdiv(other.detach(), x, other, value=3),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_gradients_together_are_those_alone(name, device):
+    g, (x, other) = pair(5, 7)[0].to(device), (t.to(device) for t in pair(5, 7))
+    for b in (other, other[:1].clone(), other[0, 0].clone()):  # whole, and to be summed up
+        f = PAIRS[name]
+        alone = []
+        for k in range(2):
+            args = [a.clone().requires_grad_(i == k) for i, a in enumerate((x, b))]
+            alone += tgrad.autograd.grad(f(*args), args[k], g)
+        args = [a.clone().requires_grad_() for a in (x, b)]
+        together = tgrad.autograd.grad(f(*args), args, g)
+        for a, t in zip(alone, together, strict=True):
+            assert a.shape == t.shape
+            tgrad.testing.assert_close(a, t)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_gradients_together_are_differentiable_again(name):
+    x, other = (t.double().abs() + 0.5 for t in pair(2, 3))
+    args = (x.requires_grad_(), other.requires_grad_())
+    assert tgrad.autograd.gradgradcheck(PAIRS[name], args)
+    assert tgrad.autograd.gradgradcheck(lambda x: PAIRS[name](x, other.detach()), args[:1])
+
+
+def test_a_gradient_needed_alone_keeps_what_it_reads_alone():
+    x, other = (t.requires_grad_() for t in pair(5, 7))
+    both, alone = (x * other).grad_fn, (x * other.detach()).grad_fn
+    assert [rule.names for rule in both.rules] == [["g", "x", "other"]]
+    assert [rule.names for rule in alone.rules] == [["g", "other"]]
+    assert [rule.names for rule in (x.detach() / other).grad_fn.rules] == [["g", "y", "other"]]
+    assert [rule.names for rule in (x / 2).grad_fn.rules] == [["g", "other"]]
+
+
+def test_a_complex_gradient_together_is_conjugated():
+    x, other = (tgrad.complex(*pair(3, 4)).requires_grad_() for _ in range(2))
+    g = tgrad.complex(*pair(3, 4))
+    dx, dother = tgrad.autograd.grad(x * other, (x, other), g)
+    tgrad.testing.assert_close(dx, g * other.conj())
+    tgrad.testing.assert_close(dother, g * x.conj())
+
+
+@on_fake_driver()
+def test_both_gradients_of_a_pair_take_one_launch():
+    tgrad, fake = start()
+    watch = Watch(fake)
+    x, other = (tgrad.ones(37, 19, device="cuda").requires_grad_() for _ in range(2))
+    g, mask = tgrad.ones(37, 19, device="cuda"), tgrad.ones(37, 19, device="cuda") > 0
+    made = [x * other, x / other, tgrad.where(mask, x, other), tgrad.atan2(x, other)]
+    made += [tgrad.hypot(x, other), tgrad.addcmul(g, x, other), tgrad.addcdiv(g, x, other)]
+    for y in made:
+        both = watch.launches(
+            lambda y=y: tgrad.autograd.grad(y, (x, other), g, retain_graph=True)
+        )  # fmt: skip
+        assert len(both) == 1, y.grad_fn

@@ -6,6 +6,9 @@ An expression is straight-line code of operators, ``xp.f(...)`` and constants.
 from __future__ import annotations
 
 import functools
+import inspect
+import linecache
+import math
 import types
 from collections.abc import Callable
 from typing import Any
@@ -85,9 +88,49 @@ class Program:
                     (tests if step.name == "where" and i == 0 else values).add(a.index)
         return frozenset(i for i in tests - values if i < self.n)
 
+    def behind(self, k: int) -> tuple[list[int], list[int]]:
+        """The arguments and the steps that result k comes from."""
+        needed, steps = {self.results[k]}, []
+        for i in reversed(range(len(self.steps))):
+            if self.n + i in needed:
+                steps.append(i)
+                needed |= {a.index for a in self.steps[i].args if isinstance(a, Symbol)}
+        return [i for i in range(self.n) if i in needed], steps[::-1]
+
     def step(self, name: str, *args: Any) -> Symbol:
         self.steps.append(Step(name, args))
         return Symbol(self, self.n + len(self.steps) - 1)
+
+
+def part(expression: Callable, program: Program, k: int, name: str) -> Callable:
+    """Result k of ``expression``, traced as ``program``, as an expression of what it needs."""
+    parameters = list(inspect.signature(expression).parameters.values())
+    arguments, steps = program.behind(k)
+    values = {i: p.name for i, p in enumerate(parameters)}
+    head = []
+    for p in [parameters[i] for i in arguments]:
+        head.append(p.name if p.annotation is p.empty else f"{p.name}: {p.annotation}")
+    lines = [f"def {name}({', '.join(head)}):"]
+    for i in steps:
+        step, v = program.steps[i], program.n + i
+        args = [values[a.index] if isinstance(a, Symbol) else literal(a) for a in step.args]
+        values[v] = f"v{v}"
+        lines.append(f"    v{v} = xp.{step.name}({', '.join(args)})")
+    lines.append(f"    return {values[program.results[k]]}")
+    text, filename = "\n".join(lines) + "\n", f"<{name}>"
+    # The line cache lets Triton read the source back.
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    scope = {"xp": xp, "__name__": expression.__module__}
+    exec(compile(text, filename, "exec"), scope)
+    made: Any = scope[name]
+    made.__doc__ = expression.__doc__
+    return made
+
+
+def literal(value: Any) -> str:
+    """A Python number as source text."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return repr(value) if finite else f"float('{value}')"
 
 
 class TraceMaths:

@@ -19,9 +19,8 @@ import numpy as np
 from tgrad import dtypes, replay
 from tgrad.autograd.grad_mode import enable_grad, is_grad_enabled, mode
 from tgrad.autograd.graph import rebase_history
-from tgrad.autograd.recorded import OpNode, Rule
+from tgrad.autograd.recorded import OpNode, Rule, Together
 from tgrad.autograd.variable import Variable
-from tgrad.device import device
 from tgrad.dispatch import (
     OPS,
     Op,
@@ -31,7 +30,6 @@ from tgrad.dispatch import (
     check_out,
     copy_array,
     finish,
-    finish_small,
     gradient,
     record,
     register,
@@ -39,18 +37,15 @@ from tgrad.dispatch import (
     store_out,
     wrap,
 )
-from tgrad.expression import Program, Symbol, TensorMaths, bind, xp
+from tgrad.expression import Program, Symbol, TensorMaths, bind, part, xp
 from tgrad.operands import NUMBER, Plan, broadcast, plan
 from tgrad.runtime import cuda, memory
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.current import at, here, is_elsewhere
-from tgrad.runtime.quiet import quiet
+from tgrad.short import short_way
 
 __all__ = ["Instead", "Pointwise", "Program", "Symbol", "bind", "broadcast", "derivative",
            "pointwise", "xp"]  # fmt: skip
-
-FAST = 16384  # elements; below, one ufunc call without chunks or kept blocks is fastest
-NUMBERS = (int, float)  # exactly these take the short way
 
 
 # ---- declaring -----------------------------------------------------------------------------------
@@ -155,12 +150,12 @@ def pointwise(
     """
 
     def declare(expression: Callable) -> Callable:
-        name = expression.__name__
         entry = Pointwise(
-            expression, spaces_of(name, spaces), result, accepts, prepare, refuses_bool
-        )
+            expression, spaces_of(expression.__name__, spaces), result, accepts, prepare,
+            refuses_bool,
+        )  # fmt: skip
         register(entry)
-        if name.endswith("_backward"):
+        if entry.name.endswith("_backward"):
             derive_gradient(entry)
 
         def general(args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -172,16 +167,7 @@ def pointwise(
                 return run_inplace(chosen, args)
             return run(chosen, args) if out is None else run_out(chosen, args, out)
 
-        make = {1: fast_unary, 2: fast_binary}.get(entry.arity)
-        short = not entry.params and dtypes.FLOAT in entry.accepts and len(entry.results) == 1
-        if make is not None and short:
-            call = make(entry, general)
-        else:
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                return general(args, kwargs)
-
-        return finish(entry, call)
+        return finish(entry, short_way(entry, general))
 
     return declare if expression is None else declare(expression)
 
@@ -189,9 +175,12 @@ def pointwise(
 def derive_gradient(entry: Pointwise) -> None:
     """Differentiate ``entry`` by running its expression on Tensors."""
 
-    def rule(g: Any, needs: tuple[bool, ...], *args: Any) -> list[Any]:
+    outputs = len(entry.results)
+
+    def rule(*given: Any) -> list[Any]:
         from tgrad import autograd
 
+        gs, needs, args = given[:outputs], given[outputs], given[outputs + 1 :]
         create = is_grad_enabled()
         call, wanted = list(args), []
         with enable_grad():
@@ -200,14 +189,22 @@ def derive_gradient(entry: Pointwise) -> None:
                     call[i] = _cut(args[i], create)
                     wanted.append(call[i])
                 elif isinstance(args[i], NUMBER):  # ops on numbers alone have no tensor to go by
-                    call[i] = g.new_full((), args[i])
-            y = bind(entry.card, TensorMaths())(*call)
-            if not y.tracked:  # it depends on these inputs in a condition only
+                    call[i] = next(g for g in gs if g is not None).new_full((), args[i])
+            made = bind(entry.card, TensorMaths())(*call)
+            ys = made if isinstance(made, tuple) else (made,)
+            # Untracked: it depends on these inputs in a condition only.
+            ends = [(y, g) for y, g in zip(ys, gs, strict=True) if g is not None and y.tracked]
+            if not ends:
                 return [None] * len(needs)
-            found = iter(autograd.grad(y, wanted, g, create_graph=create, allow_unused=True))
-        return [next(found) if need else None for need in needs]
+            found = autograd.grad(
+                [y for y, _ in ends], wanted, [g for _, g in ends],
+                create_graph=create, allow_unused=True,
+            )  # fmt: skip
+        grads = iter(found)
+        return [next(grads) if need else None for need in needs]
 
-    names = ["gg", "needs", *entry.names]
+    names = [f"gg{k}" for k in range(outputs)]
+    names += ["needs", *entry.names]
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     rule.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
         [inspect.Parameter(name, kinds) for name in names]
@@ -225,83 +222,41 @@ def _cut(x: Any, create: bool) -> Any:
 
 
 def derivative(of: Callable, *inputs: str) -> Callable[[Callable], Any]:
-    """Declare a pointwise op that is the gradient rule of ``of`` for one input.
+    """Declare a pointwise op that is the gradient rule of ``of``, for the named inputs.
 
     Its arguments are those that a rule may name: ``g``, ``y``, the inputs and parameters of ``of``.
+    With several inputs its expression returns a tuple of their gradients: one pass computes all
+    where all are needed. A gradient that is needed alone is computed alone, by the steps of the
+    expression that lead to it, and only what these read is kept for it.
     """
+    entry: Op = of.op  # pyright: ignore[reportFunctionMemberAccess]
 
     def declare(expression: Callable) -> Any:
-        function = pointwise(expression)
-        rule = functools.partial(function)
-        rule.__signature__ = inspect.signature(expression)  # pyright: ignore[reportAttributeAccessIssue]
-        gradient(of, *inputs)(rule)
+        if len(inputs) < 2:
+            function = pointwise(expression)
+            gradient(of, *inputs)(as_rule(function))
+            return function
+        function = pointwise(expression, result=("promote",) * len(inputs))
+
+        def alone(k: int) -> Callable[..., Any]:
+            name = f"{entry.name}_{inputs[k]}_backward"
+            return as_rule(pointwise(part(expression, function.op.program, k, name)))
+
+        targets = [entry.tensors.index(entry.index[name]) for name in inputs]
+        entry.rules.append(Together(as_rule(function), targets, entry, alone))
         return function
 
     return declare
 
 
+def as_rule(function: Any) -> Callable[..., Any]:
+    """The function of a pointwise op with the names of its expression, by which a rule goes."""
+    rule = functools.partial(function)
+    rule.__signature__ = function.op.signature  # pyright: ignore[reportAttributeAccessIssue]
+    return rule
+
+
 # ---- running -------------------------------------------------------------------------------------
-
-
-def fast_unary(entry: Pointwise, general: Callable) -> Callable:
-    """The op's function, with a short way for a small floating tensor on the CPU."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs:
-            x = args[0]
-            if isinstance(x, Variable):
-                a = x.array
-                if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
-                    y = quiet.run(entry.small or load_small(entry), a)
-                    return finish_fast(entry, args, x.tracked, y, x.device)
-                if a.__class__ is CudaArray:
-                    t = replay.one(entry, args, x, a)
-                    if t is not None:
-                        return t
-        return general(args, kwargs)
-
-    return call
-
-
-def fast_binary(entry: Pointwise, general: Callable) -> Callable:
-    """The same for two small tensors of one shape and dtype, or one and a Python number.
-
-    Planning, which such calls do not need, is half of the general way's time.
-    """
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 2 and not kwargs:
-            x, z = args
-            if isinstance(x, Variable):
-                a = x.array
-                if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
-                    if isinstance(z, Variable):
-                        b = z.array
-                        if b.__class__ is np.ndarray and b.shape == a.shape and b.dtype is a.dtype:
-                            y = quiet.run(entry.small or load_small(entry), a, b)
-                            return finish_fast(entry, args, x.tracked or z.tracked, y, x.device)
-                    elif z.__class__ in NUMBERS:
-                        y = quiet.run(entry.small or load_small(entry), a, a.dtype.type(z))
-                        return finish_fast(entry, args, x.tracked, y, x.device)
-                elif a.__class__ is CudaArray:
-                    t = replay.two(entry, args, x, a, z)
-                    if t is not None:
-                        return t
-        return general(args, kwargs)
-
-    return call
-
-
-def load_small(entry: Pointwise) -> Callable[..., np.ndarray]:
-    """The op as one function of arrays, made at its first call: the bare ufunc where it is one."""
-    make = importlib.import_module("tgrad.kernels.cpu.pointwise").small_function
-    entry.small = made = make(entry)
-    return made
-
-
-def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: device) -> Any:
-    inputs = args if args[-1].__class__ not in NUMBERS else (args[0], None)
-    return finish_small(entry, args, inputs, tracked, y, where)
 
 
 def fill(entry: Pointwise, p: Plan, ys: list[Any]) -> None:

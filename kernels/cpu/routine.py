@@ -79,7 +79,12 @@ def small_function(entry: Pointwise) -> Callable[..., Any]:
     single, double = (plain(entry, np.dtype(kind)) for kind in (np.float32, np.float64))
     if any(step.name == "where" and not _typed(step.args[1:]) for step in entry.program.steps):
         # where(..., 1, 0) of Python numbers alone has no dtype of its own.
-        return lambda *operands: np.asarray(double(*operands)).astype(operands[0].dtype)
+        def typed(*operands: Any) -> Any:
+            made, kind = double(*operands), operands[0].dtype
+            several = isinstance(made, tuple)
+            return tuple([v.astype(kind) for v in made]) if several else made.astype(kind)
+
+        return typed
     if all(step.name not in maths.FLOAT32_MACROS for step in entry.program.steps):
         return single
 
@@ -118,7 +123,14 @@ def write_plain(name: str, program: Program) -> Callable[..., Any]:
         scope[f"f_{step.name}"] = where_small if where else maths.FUNCTIONS[step.name]
         args = [f"v{a.index}" if isinstance(a, Symbol) else repr(a) for a in step.args]
         lines.append(f"    v{program.n + i} = f_{step.name}({', '.join(args)})")
-    lines.append(f"    return {', '.join(f'v{v}' for v in program.results)}")
+    names = [f"v{v}" for v in program.results]
+    if len(names) > 1:  # an array of its own for each output
+        used = [*range(program.n), *program.results]
+        names = [
+            f"{name}.copy()" if v in used[: program.n + k] else name
+            for k, (v, name) in enumerate(zip(program.results, names, strict=True))
+        ]
+    lines.append(f"    return {', '.join(names)}")
     exec(compile("\n".join(lines), f"<plain {name}>", "exec"), scope)
     return scope[name]
 

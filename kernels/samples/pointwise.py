@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tgrad import dtypes
+from tgrad.autograd.recorded import Together
 from tgrad.kernels.samples import ALL, FLOAT, HALF, INT, Table, b, t
 from tgrad.pointwise import Pointwise
 from tgrad.registry import OPS
@@ -41,6 +42,10 @@ def argument(entry: Pointwise, k: int) -> Any:
 def every_expression() -> list[Table]:
     tables = []
     seen = set()
+    for rule in [rule for entry in OPS.values() for rule in entry.rules]:
+        if isinstance(rule, Together):  # which declares its parts when they are asked for
+            for k in range(len(rule.targets)):
+                rule.alone(k)
     for entry in OPS.values():
         if not isinstance(entry, Pointwise) or entry.card in seen:
             continue

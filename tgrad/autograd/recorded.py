@@ -64,8 +64,8 @@ class Rule:
         """(kind, index) of one parameter: where its value comes from at backward time."""
         if name == "needs":
             return "needs", None
-        if name == "gg":
-            return "grad", 0
+        if name[:2] == "gg" and (name[2:].isdecimal() or len(name) == 2):
+            return "grad", int(name[2:] or 0)
         if name in op.index:
             i = op.index[name]
             if i in op.lists:
@@ -79,6 +79,38 @@ class Rule:
         raise TypeError(
             f"gradient of {op.name}: unknown name {name!r} among {op.names}, g, y, needs"
         )
+
+    def chosen(self, edges: Sequence[Edge | None]) -> list[Rule]:
+        """What runs for a call whose inputs have these edges."""
+        return [self] if any(edges[t] is not None for t in self.targets) else []
+
+
+class Together(Rule):
+    """A rule of several gradients at once: ``part(k)`` is the function of the k-th alone.
+
+    It runs where all of them are needed, else the parts that are: each saves what it needs alone.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        targets: list[int],
+        op: Op,
+        part: Callable[[int], Callable[..., Any]],
+    ):
+        super().__init__(function, targets, op)
+        self.op, self.part = op, part
+        self.parts: dict[int, Rule] = {}
+
+    def alone(self, k: int) -> Rule:
+        found = self.parts.get(k)
+        if found is None:
+            found = self.parts[k] = Rule(self.part(k), [self.targets[k]], self.op)
+        return found
+
+    def chosen(self, edges: Sequence[Edge | None]) -> list[Rule]:
+        wanted = [k for k, t in enumerate(self.targets) if edges[t] is not None]
+        return [self] if len(wanted) == len(self.targets) else [self.alone(k) for k in wanted]
 
 
 class OpNode(Node):
@@ -104,11 +136,13 @@ class OpNode(Node):
         copied where a rule needs it.
         """
         edges, rules = self.edges, self.rules
-        if len(rules) > 1:
+        if len(rules) > 1 or rules[0].__class__ is Together:
             rules = []
             for rule in self.rules:
                 i = rule.only
-                if _wanted(rule.targets, edges) if i is None else edges[i] is not None:
+                if i is None:
+                    rules += rule.chosen(edges)
+                elif edges[i] is not None:
                     rules.append(rule)
             self.rules = rules
         self.saved = saved = []
@@ -181,10 +215,6 @@ class OpNode(Node):
             if rule.keeps:
                 self.saved = None
                 return
-
-
-def _wanted(targets: list[int], edges: Sequence[Edge | None]) -> bool:
-    return any(edges[t] is not None for t in targets)
 
 
 def _spec(x: Any) -> Any:

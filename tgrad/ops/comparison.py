@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tgrad import dtypes
 from tgrad.autograd.variable import Variable
-from tgrad.dispatch import OPS, alias, composite, gradient
+from tgrad.dispatch import OPS, alias, composite
 from tgrad.ops.pointwise import abs, add, mul, sub
-from tgrad.pointwise import pointwise, run_out, xp
+from tgrad.pointwise import derivative, pointwise, run_out, xp
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -202,14 +202,10 @@ def _where(condition, x, other):
     return xp.where(condition, x, other)
 
 
-@gradient(_where, "x")
-def _(g, condition):
-    return _where(condition, g, 0)
-
-
-@gradient(_where, "other")
-def _(g, condition):
-    return _where(condition, 0, g)
+@derivative(_where, "x", "other")
+def where_backward(g, condition):
+    """g where condition, else 0, and the other way round."""
+    return xp.where(condition, g, 0), xp.where(condition, 0, g)
 
 
 @composite(spaces=("tgrad",))

@@ -209,18 +209,12 @@ def atan2(x, other):
     return xp.atan2(x, other)
 
 
-@derivative(atan2, "x")
+@derivative(atan2, "x", "other")
 def atan2_backward(g, x, other):
-    """g other / (x^2 + other^2), and 0 at the origin."""
+    """g other / (x^2 + other^2) and -g x / (x^2 + other^2), and 0 at the origin."""
     d = x * x + other * other
-    return xp.where(xp.eq(d, 0), 0, xp.div(g * other, d))
-
-
-@derivative(atan2, "other")
-def atan2_other_backward(g, x, other):
-    """-g x / (x^2 + other^2), and 0 at the origin."""
-    d = x * x + other * other
-    return xp.where(xp.eq(d, 0), 0, xp.div(-g * x, d))
+    origin = xp.eq(d, 0)
+    return xp.where(origin, 0, xp.div(g * other, d)), xp.where(origin, 0, xp.div(-g * x, d))
 
 
 @pointwise(result="float")

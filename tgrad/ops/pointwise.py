@@ -131,14 +131,10 @@ def mul(x, other):
     return x * other
 
 
-@gradient(mul, "x")
-def _(g, other):
-    return g * conjugate(other)
-
-
-@gradient(mul, "other")
-def _(g, x):
-    return g * conjugate(x)
+@derivative(mul, "x", "other")
+def mul_backward(g, x, other):
+    """g times the other factor, conjugated."""
+    return g * xp.conj(other), g * xp.conj(x)
 
 
 @pointwise
@@ -167,14 +163,10 @@ def _(g):
     return g
 
 
-@gradient(addcmul, "tensor1")
-def _(g, tensor2, value):
-    return g * conjugate(tensor2) * value
-
-
-@gradient(addcmul, "tensor2")
-def _(g, tensor1, value):
-    return g * conjugate(tensor1) * value
+@derivative(addcmul, "tensor1", "tensor2")
+def addcmul_backward(g, tensor1, tensor2, value: float):
+    """g value times the other factor, conjugated."""
+    return g * xp.conj(tensor2) * value, g * xp.conj(tensor1) * value
 
 
 def nearer(input: Tensor, end: Tensor, weight: Any) -> tuple:
@@ -264,14 +256,10 @@ def div(x, other):
     return xp.div(x, other)
 
 
-@gradient(div, "x")
-def _(g, other):
-    return g / conjugate(other)
-
-
-@gradient(div, "other")
-def _(g, y, other):
-    return -g * conjugate(y / other)
+@derivative(div, "x", "other")
+def div_backward(g, y, other):
+    """g / other and -g y / other, with what is beside g conjugated."""
+    return xp.div(g, xp.conj(other)), -g * xp.conj(xp.div(y, other))
 
 
 @pointwise(accepts="int float", spaces=())
@@ -373,14 +361,11 @@ def _(g):
     return g
 
 
-@gradient(addcdiv, "tensor1")
-def _(g, tensor2, value):
-    return g * value / conjugate(tensor2)
-
-
-@gradient(addcdiv, "tensor2")
-def _(g, tensor1, tensor2, value):
-    return -g * conjugate(tensor1 * value / (tensor2 * tensor2))
+@derivative(addcdiv, "tensor1", "tensor2")
+def addcdiv_backward(g, tensor1, tensor2, value: float):
+    """g value / tensor2 and -g value tensor1 / tensor2^2, with the tensors conjugated."""
+    d1 = xp.div(g * value, xp.conj(tensor2))
+    return d1, -g * xp.conj(xp.div(tensor1 * value, tensor2 * tensor2))
 
 
 alias("subtract", sub)

@@ -170,14 +170,10 @@ def hypot(x, other):
     return xp.hypot(x, other)
 
 
-@gradient(hypot, "x")
-def _(g, x, y):
-    return g * (x / y)
-
-
-@gradient(hypot, "other")
-def _(g, other, y):
-    return g * (other / y)
+@derivative(hypot, "x", "other")
+def hypot_backward(g, x, other, y):
+    """g x / y and g other / y."""
+    return g * xp.div(x, y), g * xp.div(other, y)
 
 
 @pointwise(result="float", spaces=SPECIAL)
