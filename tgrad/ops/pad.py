@@ -61,18 +61,22 @@ def pad(
 
 
 def _constant(x: Tensor, pad: list[int], value: float) -> Tensor:
-    shape, inside = list(x.shape), [slice(None)] * x.ndim
+    shape: list[int] = list(x.shape)
+    inside = [slice(None)] * len(shape)
     for i in range(len(pad) // 2):
-        d, (before, after) = x.ndim - 1 - i, pad[2 * i : 2 * i + 2]
-        x = x.narrow(d, max(-before, 0), max(x.shape[d] - max(-before, 0) - max(-after, 0), 0))
-        shape[d] += before + after
-        if shape[d] < 0 or -min(before, 0) - min(after, 0) > x.shape[d] + shape[d]:
+        d, (before, after) = len(shape) - 1 - i, pad[2 * i : 2 * i + 2]
+        n = kept = shape[d]
+        if before < 0 or after < 0:
+            kept = max(n + min(before, 0) + min(after, 0), 0)
+            x = x.narrow(d, max(-before, 0), kept)
+        shape[d] = n + before + after
+        if shape[d] < 0 or -min(before, 0) - min(after, 0) > kept + shape[d]:
             raise RuntimeError(
-                f"The input size {shape[d] - before - after}, plus negative padding {before} and "
-                f"{after} resulted in a negative output size, which is invalid. Check dimension "
-                f"{d} of your input."
+                f"The input size {n}, plus negative padding {before} and {after} resulted in a "
+                f"negative output size, which is invalid. Check dimension {d} of your input."
             )
-        inside[d] = slice(max(before, 0), max(before, 0) + x.shape[d])
+        start = max(before, 0)
+        inside[d] = slice(start, start + kept)
     y = x.new_full(shape, value)
     y[tuple(inside)].copy_(x)
     return y
