@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections import namedtuple
 
@@ -344,6 +345,27 @@ def test_images_go_to_tensors_and_back():
                        T.Normalize([0.5] * 3, [0.25] * 3)])  # fmt: skip
     np.testing.assert_allclose(array(whole(image)), (NOISE / 255 - 0.5) / 0.25, atol=1e-5)
     assert T.ToTensor()({"x": image, "y": 4})["y"] == 4
+
+
+def test_normalize_keeps_nothing_of_the_mode_it_first_ran_in():
+    mean, std = [0.11, 0.22, 0.33], [0.5, 0.25, 0.125]
+    with tgrad.inference_mode():
+        F.normalize(tgrad.rand(3, 2, 2), mean, std)
+    x = tgrad.rand(3, 2, 2, requires_grad=True)
+    F.normalize(x, mean, std).sum().backward()
+    assert x.grad is not None and x.grad[:, 0, 0].tolist() == [2, 4, 8]
+
+
+def test_transforms_are_pickled_whole():
+    made = T.Compose(
+        [T.RandomCrop(6), T.ColorJitter(0.3), T.AutoAugment(), T.Normalize([0.1], [1])]
+    )
+    again = pickle.loads(pickle.dumps(made))
+    assert repr(again) == repr(made)
+    tgrad.manual_seed(1)
+    y = made(tgrad.rand(3, 8, 8))
+    tgrad.manual_seed(1)
+    np.testing.assert_array_equal(array(again(tgrad.rand(3, 8, 8))), array(y))
 
 
 def test_repr_names_the_arguments():

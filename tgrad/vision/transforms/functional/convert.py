@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tgrad import dtypes
+from tgrad.autograd import inference_mode
 from tgrad.creation import as_tensor, from_numpy
 from tgrad.device import device
 from tgrad.dtypes import dtype as DType
@@ -217,7 +218,8 @@ def by_channel(values: Any, image: Tensor) -> Any:
 @functools.lru_cache(maxsize=64)
 def _constant(values: tuple[float, ...], dtype: DType, where: device) -> Tensor:
     """(C, 1, 1) of the numbers: the same few in every call."""
-    return as_tensor(values, dtype=dtype, device=where).reshape(-1, 1, 1)
+    with inference_mode(False):  # it outlives the mode that it is made in
+        return as_tensor(values, dtype=dtype, device=where).reshape(-1, 1, 1)
 
 
 def erase(inpt: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:
