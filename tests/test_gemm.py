@@ -230,10 +230,12 @@ def test_every_candidate_of_a_space_fits_the_architecture():
     space = configs.SPACES["matmul"]
     for arch in (80, 90, 100):
         for kind in tiles.TILES:
-            found = list(space.candidates(space, kind, arch))
+            case = configs.Case("matmul", kind, arch, (4096, 4096, 4096, 1), "nn")
+            found = space.candidates(case)
             assert len(found) == len(set(found)) >= len(tiles.shipped(kind, arch))
             for c in found:
                 assert tiles.shared_bytes(c, kind) <= tiles.SHARED_MEMORY[arch]
                 assert arch >= 90 or not c.tma
             for c in tiles.shipped(kind, arch):
-                assert tiles.refusal(c, kind, arch) == "", (kind, arch, c)
+                assert tiles.refusal(c, case) == "", (kind, arch, c)
+                assert space.accepts(c, case)

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.runtime import cuda
@@ -221,19 +222,29 @@ class Tiles(NamedTuple):
     block_r: int
     splits: int  # programs along the reduced axis
     chunk: int  # reduced elements of each
+    num_warps: int = 4
 
     def grid(self, rows: int) -> tuple[int, int]:
         return triton.cdiv(rows, self.block_k), self.splits
 
 
-def tiles(axes: Axes, elements: int = 4096, may_split: bool = True) -> Tiles:
-    """Tiles of ``elements``: long ones along rows, 128 wide across columns.
+def tiles(
+    axes: Axes, elements: int = 4096, may_split: bool = True, kernel: str = "", wide: bool = False
+) -> Tiles:
+    """Tiles of ``elements``: long ones along rows, 128 wide across columns; a tuner's choice where
+    ``kernel`` has one for these sizes.
 
     Few long rows are split over several programs, whose partial results a second pass reduces.
     """
-    rows, length = axes.rows, axes.length
+    rows, length, num_warps = axes.rows, axes.length, 4
     longest = triton.next_power_of_2(max(length, 1))
-    if axes.in_rows:
+    found = None
+    if kernel:
+        kind, layout = storage_kind(axes.x.itemsize, wide), "rows" if axes.in_rows else "columns"
+        found = ask(kernel, kind, (rows, length), layout)
+    if found is not None:
+        block_k, block_r, num_warps = found
+    elif axes.in_rows:
         block_r = min(longest, elements)
         block_k = min(triton.next_power_of_2(max(rows, 1)), max(elements // block_r, 1))
     else:
@@ -244,4 +255,48 @@ def tiles(axes: Axes, elements: int = 4096, may_split: bool = True) -> Tiles:
         busy = triton.cdiv(max(rows, 1), block_k)
         splits = max(1, min(triton.cdiv(length, least), limits.programs // busy))
     chunk = triton.cdiv(triton.cdiv(max(length, 1), splits), block_r) * block_r
-    return Tiles(block_k, block_r, triton.cdiv(max(length, 1), chunk), chunk)
+    return Tiles(block_k, block_r, triton.cdiv(max(length, 1), chunk), chunk, num_warps)
+
+
+# ---- what a tuner may try ------------------------------------------------------------------------
+
+
+class ReduceConfig(NamedTuple):
+    """The choices of a reduction's launch: kept x reduced elements of a tile, and its warps."""
+
+    block_k: int
+    block_r: int
+    num_warps: int
+
+
+def refusal(c: ReduceConfig, case: Case) -> str:
+    """Why a tile of a reduction cannot be good, "" where it may be."""
+    rows, length = case.sizes
+    if c.block_k > triton.next_power_of_2(rows) or c.block_r > triton.next_power_of_2(length):
+        return "is larger than the matrix"
+    if case.layout == "columns" and c.block_k < min(32, rows):
+        return "loads less than 32 neighbours"
+    each = c.block_k * c.block_r // (32 * c.num_warps)
+    most = 32 if case.kind.endswith("64") or case.kind.startswith("64") else 64
+    if each > most:
+        return f"keeps {each} sums a thread"
+    return "" if each else "has threads without a sum"
+
+
+def order(c: ReduceConfig, case: Case) -> float:
+    """Sooner: 4096 elements in a tile, 32 a thread, 128 neighbours where they lie across rows."""
+    elements = c.block_k * c.block_r
+    across = away(c.block_k, min(128, case.sizes[0])) if case.layout == "columns" else 0.0
+    return across + away(elements, 4096) + away(elements / (32 * c.num_warps), 32)
+
+
+VALUES = {
+    "block_k": tuple(1 << k for k in range(10)),
+    "block_r": tuple(1 << k for k in range(14)),
+    "num_warps": (1, 2, 4, 8, 16),
+}
+
+
+def declare_reduction(kernel: str) -> Space:
+    """Make the space of a reduction that asks for its tiles by this name known to tuners."""
+    return declare(Space(kernel, ReduceConfig, VALUES, refusal, order=order))

@@ -1,23 +1,29 @@
-"""Compile-time choices of the matrix kernels: what there is to choose, and what a tuner chose.
+"""Compile-time choices of kernels: what there is to choose, and what a tuner chose.
 
-A *config* is one set of choices, a *case* what they depend on. Tables map the bucket of a case to a
-config; the user's table comes before the one that is shipped, and a missing entry costs one look-up
-for a shape seen the first time.
+A *config* is one set of choices, a *case* what they depend on. Each kernel declares the *space* of
+its configs in its own file. Tables map the bucket of a case to a config: the user's, which
+``tgrad tune`` writes (``runtime/tuned.py``), before the one that is shipped, before the kernel's
+own rule. They are read once a process; where there are none, a launch pays one look-up in a set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import triton
 
-from tgrad.runtime import plan
+from tgrad.runtime import cuda, plan, tuned
+from tgrad.runtime.current import here
+from tgrad.runtime.settings import are_deterministic_algorithms_enabled
 
 
 class Config(NamedTuple):
-    """The compile-time choices of one launch. ``tma`` and what follows need sm_90."""
+    """The choices of one launch of a matrix kernel. ``tma`` and what follows need sm_90."""
 
     block_m: int
     block_n: int
@@ -36,7 +42,7 @@ class Case(NamedTuple):
     """What a choice depends on. ``layout`` names the contiguous axes, "" where only pointers go."""
 
     kernel: str
-    kind: str  # of multiplication, the row of a table of tiles
+    kind: str  # of arithmetic: for products the row of a table of tiles, else what is stored
     arch: int  # 90 for sm_90, 0 for the emulator
     sizes: tuple[int, ...]
     layout: str = ""
@@ -50,23 +56,144 @@ def bucket(case: Case) -> Case:
     return case._replace(sizes=tuple(triton.next_power_of_2(max(n, 1)) for n in case.sizes))
 
 
-_tables: dict[str, dict[Case, Config]] = {"user": {}, "shipped": {}}
+def storage_kind(itemsize: int, wide: bool = False) -> str:
+    """The ``kind`` of kernels that are bound by memory: bits of an element, and of the sums."""
+    return f"{8 * itemsize}-bit" + (" in 64" if wide and itemsize < 8 else "")
+
+
+# ---- spaces --------------------------------------------------------------------------------------
+
+
+def nothing(case: Case) -> Sequence[Any]:
+    return ()
+
+
+def as_they_come(c: Any, case: Case) -> float:
+    return 0.0
+
+
+def away(value: float, ideal: float) -> float:
+    """Powers of two between two positive numbers: what orders are made of."""
+    return abs(math.log2(value / ideal))
+
+
+class Space(NamedTuple):
+    """What a kernel's config may be: values by field, and which of their products are no use.
+
+    ``refusal(config, case)`` says why a config cannot be good, from facts that are known without
+    compiling, and is "" where it may be. ``known(case)`` are configs that are shipped, tried first;
+    the others follow by ``order(config, case)``, the smallest first, so that what is likely comes
+    before what is not. ``cost(config, case)`` estimates microseconds, where there is a model.
+    """
+
+    kernel: str
+    config: Callable[..., Any]  # a NamedTuple
+    values: Mapping[str, tuple]
+    refusal: Callable[[Any, Case], str]
+    known: Callable[[Case], Sequence[Any]] = nothing
+    order: Callable[[Any, Case], float] = as_they_come
+    cost: Callable[[Any, Case], float] | None = None
+
+    def all(self) -> Iterator[Any]:
+        for choice in itertools.product(*self.values.values()):
+            yield self.config(**dict(zip(self.values, choice, strict=True)))
+
+    def candidates(self, case: Case) -> list[Any]:
+        """The configs that are not refused, those shipped first."""
+        known = list(self.known(case))
+        more = [c for c in self.all() if c not in known and not self.refusal(c, case)]
+        more.sort(key=lambda c: self.order(c, case))
+        return known + more
+
+    def accepts(self, c: Any, case: Case) -> bool:
+        """Whether a config that was read from a file is one that the kernel can run."""
+        inside = all(getattr(c, name) in values for name, values in self.values.items())
+        return (inside and not self.refusal(c, case)) or c in self.known(case)
+
+
+SPACES: dict[str, Space] = {}
+
+
+def declare(space: Space) -> Space:
+    """Make a kernel's space known to tuners."""
+    SPACES[space.kernel] = space
+    return space
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+_tables: dict[str, dict[Case, Any]] = {"user": {}, "shipped": {}}  # for every GPU
+_read: dict[str, tuple[dict[Case, dict[str, Any]], ...]] = {}  # by GPU: from files, in this order
 _caches: list[Callable[[], None]] = []  # choices kept elsewhere, to be forgotten
+_quiet: set[tuple[Any, int]] = set()  # GPUs of runtimes for which there is no entry at all
 
 
-def override(entries: Mapping[Case, Config], table: str = "user") -> None:
-    """Use these configs from now on; "user" comes before "shipped", both before heuristics."""
+class _Watch:
+    """Who is told of the cases that kernels ask about."""
+
+    call: Callable[[Case], None] | None = None
+
+
+def override(entries: Mapping[Case, Any], table: str = "user") -> None:
+    """Use these configs from now on; "user" comes before "shipped", both before heuristics.
+
+    Raises: RuntimeError where deterministic algorithms are required: another tile adds in another
+    order.
+    """
+    if are_deterministic_algorithms_enabled():
+        raise RuntimeError(
+            "kernels' configs are frozen while deterministic algorithms are required "
+            "(tgrad.use_deterministic_algorithms): another config may round otherwise"
+        )
     _tables[table].update({bucket(case): c for case, c in entries.items()})
     forget()
 
 
 def clear(table: str = "user") -> None:
-    """Empty a table."""
+    """Empty a table of what :func:`override` put there."""
     _tables[table].clear()
     forget()
 
 
+@contextlib.contextmanager
+def choosing(case: Case, config: Any) -> Iterator[None]:
+    """Inside, ``case`` gets this config, or what the kernel's rule says where it is None."""
+    key, user = bucket(case), _tables["user"]
+    before = user.get(key)
+    user[key] = RULE if config is None else config
+    forget()
+    try:
+        yield
+    finally:
+        del user[key]
+        if before is not None:
+            user[key] = before
+        forget()
+
+
+RULE = object()  # in a table: the kernel's own rule, whatever later tables say
+
+
+@contextlib.contextmanager
+def watching(call: Callable[[Case], None]) -> Iterator[None]:
+    """Inside, ``call`` is told of every case that a kernel asks about."""
+    before, _Watch.call = _Watch.call, call
+    forget()
+    try:
+        yield
+    finally:
+        _Watch.call = before
+        forget()
+
+
+def reread() -> None:
+    """Ask the files again: they have changed."""
+    _read.clear()
+    forget()
+
+
 def forget() -> None:
+    _quiet.clear()
     plan.forget()
     for clear_cache in _caches:
         clear_cache()
@@ -77,35 +204,57 @@ def remembers(clear_cache: Callable[[], None]) -> None:
     _caches.append(clear_cache)
 
 
-def lookup(case: Case) -> Config | None:
-    """The tabled config of a case's bucket."""
-    user, shipped = _tables["user"], _tables["shipped"]
-    if not user and not shipped:
+def ask(
+    kernel: str, kind: str, sizes: tuple[int, ...], layout: str = "", arch: int | None = None
+) -> Any:
+    """The config that a table has for this case on the current GPU, or None."""
+    if (cuda._active, here.place.index) in _quiet:
+        return None
+    name, own = tuned.gpu()
+    case = Case(kernel, kind, own if arch is None else arch, sizes, layout)
+    if _Watch.call is not None:
+        _Watch.call(case)
+    return lookup(case, name)
+
+
+def lookup(case: Case, name: str) -> Any:
+    """The tabled config of a case's bucket on the GPU called ``name``."""
+    files = _read.get(name)
+    if files is None:
+        files = _read[name] = tuple(map(by_case, tuned.choices(name)))
+    if not (_Watch.call or any(_tables.values()) or any(files)):
+        _quiet.add((cuda._active, here.place.index))
         return None
     key = bucket(case)
-    return user.get(key) or shipped.get(key)
+    for table, file in zip(_tables.values(), files, strict=True):
+        found = table.get(key)
+        if found is None and key in file:
+            found = checked(file, key)
+        if found is not None:
+            return None if found is RULE else found
+    return None
 
 
-class Space(NamedTuple):
-    """What a kernel's config may be: values by field, and the candidates among their products.
-
-    ``candidates(space, kind, arch)`` leaves out what cannot fit or cannot be fast, from facts that
-    are known without compiling.
-    """
-
-    kernel: str
-    values: Mapping[str, tuple]
-    candidates: Callable[[Space, str, int], Iterator[Config]]
-
-    def all(self) -> Iterator[Config]:
-        for choice in itertools.product(*self.values.values()):
-            yield Config(**dict(zip(self.values, choice, strict=True)))
+def by_case(rows: Sequence[tuned.Choice]) -> dict[Case, dict[str, Any]]:
+    return {Case(*row.case): row.config for row in rows if row.config is not None}
 
 
-SPACES: dict[str, Space] = {}
-
-
-def declare(space: Space) -> Space:
-    """Make a kernel's space known to tuners."""
-    SPACES[space.kernel] = space
-    return space
+def checked(file: dict[Case, dict[str, Any]], key: Case) -> Any:
+    """The entry as a config. One that the kernel no longer has is dropped, with a warning."""
+    fields = file[key]
+    space = SPACES[key.kernel]
+    try:
+        config = space.config(**fields)
+        usable = space.accepts(config, key)
+    except TypeError:  # other fields than today's
+        usable, config = False, None
+    if usable:
+        return config
+    del file[key]
+    warnings.warn(
+        f"tuned config {fields} of {key.kernel} is none that this version has and is not used; "
+        f"tgrad tune {key.kernel} finds another",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -125,6 +128,42 @@ def is_wide(*arrays: CudaArray) -> bool:
     return max(reach) >= 2**31
 
 
+class TapConfig(NamedTuple):
+    """The choices of a launch: filters x pixels of a program, and its warps."""
+
+    block_f: int
+    block_p: int
+    num_warps: int
+
+
+def chosen(kernel: str, x: CudaArray, filters: int, pixels: int) -> TapConfig | None:
+    """A tuner's choice."""
+    return ask(kernel, storage_kind(x.itemsize), (filters, pixels))
+
+
+def refusal(c: TapConfig, case: Case) -> str:
+    """Why a tile cannot be good, "" where it may be."""
+    filters, pixels = case.sizes
+    if c.block_f > triton.next_power_of_2(filters) or c.block_p > max(pixels, 64):
+        return "is larger than the output"
+    each = c.block_f * c.block_p // (32 * c.num_warps)
+    if not 1 <= each <= 32:
+        return f"keeps {each} sums a thread"
+    return ""
+
+
+def order(c: TapConfig, case: Case) -> float:
+    """Sooner: 4 sums a thread, 4 warps."""
+    return away(c.block_f * c.block_p / (32 * c.num_warps), 4) + away(c.num_warps, 4)
+
+
+VALUES = {
+    "block_f": (1, 2, 4, 8, 16), "block_p": (64, 128, 256, 512, 1024), "num_warps": (1, 2, 4, 8),
+}  # fmt: skip
+for _name in ("depthwise", "depthwise_backward_weight"):
+    declare(Space(_name, TapConfig, VALUES, refusal, order=order))
+
+
 def correlate_by_taps(
     y: CudaArray,
     x: CudaArray,
@@ -136,15 +175,15 @@ def correlate_by_taps(
 ) -> None:
     n, k, p, q = y.shape
     _, each, channels, r, s = w.shape
-    block_f, block_p = 4, 64 if cuda.is_emulated() else 128
+    c = chosen("depthwise", x, k, n * p * q) or TapConfig(4, 64 if cuda.is_emulated() else 128, 4)
     cuda.launch(
         correlate_by_taps_kernel,
-        (triton.cdiv(n * p * q, block_p), triton.cdiv(k, block_f)),
+        (triton.cdiv(n * p * q, c.block_p), triton.cdiv(k, c.block_f)),
         y, x, w, w if b is None else b,
         n * p * q, x.shape[2], x.shape[3], p, q, k, each,
         *y.steps, *x.steps, *w.steps, *stride, *offset, *step,
         C=channels, R=r, S=s, HAS_BIAS=b is not None, ACC=accumulator(x),
-        WIDE=is_wide(y, x, w), BLOCK_F=block_f, BLOCK_P=block_p,
+        WIDE=is_wide(y, x, w), BLOCK_F=c.block_f, BLOCK_P=c.block_p, num_warps=c.num_warps,
     )  # fmt: skip
 
 
@@ -153,13 +192,14 @@ def weight_by_taps(
 ) -> None:
     n, k, p, q = g.shape
     _, channels, r, s = dw.shape
-    block_f, block_p = (8, 64) if cuda.is_emulated() else (4, 256)
+    rule = TapConfig(8, 64, 4) if cuda.is_emulated() else TapConfig(4, 256, 4)
+    c = chosen("depthwise_backward_weight", x, k, n * p * q) or rule
     cuda.launch(
         weight_by_taps_kernel,
-        (triton.cdiv(k, block_f), channels * r * s),
+        (triton.cdiv(k, c.block_f), channels * r * s),
         dw, g, x,
         n * p * q, x.shape[2], x.shape[3], p, q, k, k // groups,
         *dw.steps, *g.steps, *x.steps, *geometry,
         C=channels, R=r, S=s, ACC=accumulator(x),
-        WIDE=is_wide(dw, g, x), BLOCK_F=block_f, BLOCK_P=block_p,
+        WIDE=is_wide(dw, g, x), BLOCK_F=c.block_f, BLOCK_P=c.block_p, num_warps=c.num_warps,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from tgrad.kernels.cuda.rows import (
     along,
     at_rows,
     common_vec,
+    declare_rows,
     full_sizes,
     planes,
     tile,
@@ -160,7 +161,8 @@ def forward(
     weight: CudaArray | None, ignore_index: int, reduction: str,
 ) -> None:  # fmt: skip
     p, acc, reduces = planes(x, 1, 2), acc_of(total.dtype), reduction != "none"
-    t, vec = tile(p, acc, elements=2048), common_vec(p)
+    t = tile(p, acc, elements=2048, kernel="" if lse is None else "cross_entropy")
+    vec = common_vec(p)
     splits, chunk = t.splits(p) if lse is not None and target.size else (1, p.n)
     parts = [total, total] if splits == 1 else parts_of(p, t, acc, vec, splits, chunk)
     (programs,) = t.grid(p) if target.size else (0,)
@@ -200,6 +202,9 @@ def backward(
         LAYOUT=out.layout, D_UNIT=out.unit, X_UNIT=p.unit, VEC=vec, WIDE=out.wide or p.wide,
         BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=4,
     )  # fmt: skip
+
+
+declare_rows("cross_entropy")
 
 
 @kernel("_nll_loss", "cuda")

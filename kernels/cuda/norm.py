@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
+from tgrad.kernels.cuda.configs import Case
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
@@ -26,7 +27,15 @@ from tgrad.kernels.cuda.norm_kernels import (
     layer_norm_merge_kernel,
     layer_norm_parts_kernel,
 )
-from tgrad.kernels.cuda.rows import Planes, Tile, planes, tile
+from tgrad.kernels.cuda.rows import (
+    Planes,
+    RowConfig,
+    Tile,
+    declare_rows,
+    planes,
+    row_refusal,
+    tile,
+)
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -67,12 +76,22 @@ def row_steps(p: Planes, vec: int) -> tuple[int, int]:
     return (p.step_o // vec, 1) if p.unit == "n" else (p.step_o, p.step_n)
 
 
+def refusal(c: RowConfig, case: Case) -> str:
+    """Why a tile cannot be good, "" where it may be: x and its square, or x and g, are kept."""
+    return row_refusal(c, case, arrays=2, walks_single_rows=True)
+
+
+declare_rows("layer_norm", refusal)
+declare_rows("layer_norm_backward", refusal)
+
+
 @kernel("_layer_norm", "cuda")
 def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
     if y.size == 0:
         return
     p, acc = rows_of(x, dims), acc_of(mean.dtype)
-    t, vec = tile(p, acc, elements=2048, per_warp=512), row_unit(p.n, p)
+    t = tile(p, acc, elements=2048, per_warp=512, kernel="layer_norm")
+    vec = row_unit(p.n, p)
     splits, chunk = t.splits(p)
     w, b = dense_or(weight, y), dense_or(bias, y)
     steps, number = row_steps(p, vec), real(eps, mean.dtype)
@@ -113,7 +132,7 @@ def layer_norm_backward(dx, dw, db, g, x, weight, mean, rstd, dims, eps, centere
         "ACC": acc, "G_UNIT": pg.unit, "X_UNIT": px.unit, "VEC": vec,
         "WIDE": pg.wide or px.wide or is_wide(2 * x.size),
     }  # fmt: skip
-    t = tile(px, acc, elements=2048, most=8192, per_warp=512)
+    t = tile(px, acc, elements=2048, most=8192, per_warp=512, kernel="layer_norm_backward")
     if t.one_pass:
         programs = min(triton.cdiv(px.rows, t.block_t), visitors())
         parts = [cuda.empty((programs, px.n), wide) if need else mean for need in wanted[1:]]

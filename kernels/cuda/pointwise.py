@@ -17,6 +17,7 @@ import triton.language as tl
 
 from tgrad.dtypes import Scalar
 from tgrad.kernels.cuda import maths, pointwise_source
+from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.pointwise import bind
 from tgrad.runtime import cuda
@@ -100,6 +101,15 @@ class Call(NamedTuple):
     size: int  # of an output
     constants: dict[str, Any]
     elements: int  # of a program: 16 bytes a thread of the narrowest array, or 32 of numbers
+    kind: str
+    num_warps: int = 4
+
+    def tuned(self, layout: str) -> Call:
+        """With a tuner's choice, where there is one for arrays of this size."""
+        found = ask("pointwise", self.kind, (self.size,), layout)
+        if found is None:
+            return self
+        return self._replace(elements=found.elements, num_warps=found.num_warps)
 
 
 def launch_expression(
@@ -124,7 +134,9 @@ def launch_expression(
     constants = {"F": compiled(expression), "T": TL[compute.name]}
     elements = max(min(1024, 4096 // compute.itemsize), 2048 // narrowest)
     elements = 8192 if cuda.is_emulated() else elements
-    call = Call("y" * len(ys) + "".join(letters), values, ys[0].size, constants, elements)
+    kind = storage_kind(narrowest, compute.itemsize == 8)
+    pattern = "y" * len(ys) + "".join(letters)
+    call = Call(pattern, values, ys[0].size, constants, elements, kind)
     sizes, steps = merged(arrays)
     if all(st == ([1] if sizes else []) for st in steps):
         run_flat(call, [], steps, "f" * len(steps))
@@ -165,6 +177,7 @@ def reach(sizes: list[int], steps: Steps) -> int:
 
 
 def run_flat(call: Call, sizes: list[int], steps: Steps, access: str) -> None:
+    call = call.tuned("flat")
     n, block = call.size, call.elements
     strided = [s for st, kind in zip(steps, access, strict=True) if kind == "x" for s in st]
     even = n % 16 == 0 and "f" in access
@@ -173,12 +186,13 @@ def run_flat(call: Call, sizes: list[int], steps: Steps, access: str) -> None:
         (triton.cdiv(n, block),), *call.arguments, n // 16 if even else n,
         *(sizes if strided else []), *strided,
         **call.constants, WIDE=is_wide(n + block, reach(sizes, steps) if strided else 0),
-        BLOCK=block,
+        BLOCK=block, num_warps=call.num_warps,
     )  # fmt: skip
 
 
 def run_rows(call: Call, sizes: list[int], steps: Steps) -> None:
     """By tiles along the innermost axis, rows over all others."""
+    call = call.tuned("rows")
     *outer, size_n = sizes
     unit, rows = inner_unit(sizes, steps), math.prod(outer)
     access, arguments = [], []
@@ -194,6 +208,7 @@ def run_rows(call: Call, sizes: list[int], steps: Steps) -> None:
         (blocks_n * blocks_m,), *call.arguments, size_n // unit, rows, *outer, *arguments,
         **call.constants, VEC=unit, BLOCK_M=block_m, BLOCK_N=block_n,
         WIDE=is_wide(reach(sizes, steps), blocks_m * block_m * blocks_n * block_n),
+        num_warps=call.num_warps,
     )  # fmt: skip
 
 
@@ -234,3 +249,33 @@ def tile(elements: int, rows: int, size_n: int) -> tuple[int, int]:
     block_n = next(w for w in widths if used[w] >= good)
     block_m = max(1, min(elements // block_n, triton.next_power_of_2(rows)))
     return block_m, block_n
+
+
+# ---- what a tuner may try ------------------------------------------------------------------------
+
+
+class PointwiseConfig(NamedTuple):
+    """The choices of a pointwise launch: elements of a program, and its warps."""
+
+    elements: int
+    num_warps: int
+
+
+def refusal(c: PointwiseConfig, case: Case) -> str:
+    """Why a block cannot be good, "" where it may be."""
+    each = c.elements // (32 * c.num_warps)
+    if case.arch and not 1 <= each <= 32:  # the interpreter has no threads
+        return f"computes {each} elements a thread"
+    return ""
+
+
+def order(c: PointwiseConfig, case: Case) -> float:
+    """Sooner: 8 elements a thread, 4 warps."""
+    return away(c.elements / (32 * c.num_warps), 8) + away(c.num_warps, 4)
+
+
+VALUES = {
+    "elements": tuple(1 << k for k in range(7, 14)),  # 64 lie along the rows of the least tile
+    "num_warps": (1, 2, 4, 8),
+}
+declare(Space("pointwise", PointwiseConfig, VALUES, refusal, order=order))

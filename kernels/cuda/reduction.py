@@ -18,6 +18,7 @@ from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.axes import (
     PLAIN,
     Axes,
+    declare_reduction,
     from_order_key,
     full_counts,
     locate,
@@ -177,7 +178,7 @@ def reduce(
     elements = 4096
     if cuda.is_emulated():  # tl.reduce by a function of our own runs element by element there
         elements = 512 if function == "prod" else 4096
-    t = tiles(axes, elements)
+    t = tiles(axes, elements, kernel="reduction", wide=acc.itemsize == 8)
     n = float(axes.length) or float("nan")
     real = np.float64 if name == "float64" else float
     numbers = (real(n), real(p), real(1 / p if p else 1))
@@ -194,7 +195,11 @@ def run(y: CudaArray, axes: Axes, t, numbers: tuple, **constants) -> None:
     cuda.launch(
         reduce_kernel, t.grid(axes.rows), y, axes.x, *axes.counts(t.chunk), *numbers,
         *axes.arguments(), **axes.constants(), **constants, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        num_warps=t.num_warps,
     )  # fmt: skip
+
+
+declare_reduction("reduction")
 
 
 @kernel("_sum", "cuda")

@@ -12,12 +12,14 @@ too, in units of VEC (``limits.common_unit``).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda.axes import merge
+from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.runtime import cuda
@@ -209,19 +211,26 @@ def tile(
     most: int | None = None,
     arrays: int = 1,
     per_warp: int = 1024,
+    kernel: str = "",
 ) -> Tile:
-    """Whole rows in one tile of up to ``most`` elements, else tiles that walk along them.
+    """Whole rows in one tile of up to ``most`` elements, else tiles that walk along them; a tuner's
+    choice where ``kernel`` has one for these sizes.
 
     A tile of 1024 elements a warp keeps 32 values of each array in a thread's registers; all
     counts are halved where they are computed in float64. The longest row (``limits.row``) is halved
     where two ``arrays`` of it are kept, and a quarter in float64: whole ones spill.
     """
+    longest = triton.next_power_of_2(max(p.n, 1))
+    if kernel:
+        kind = storage_kind(p.x.itemsize, acc == tl.float64)
+        found = ask(kernel, kind, (p.outer, p.n, p.inner), p.layout)
+        if found is not None:
+            return Tile(found.block_t, found.block_n, found.block_n >= longest, found.num_warps)
     most = min(most or limits.row, limits.row) // arrays
     if cuda.is_emulated():
         elements, most = 1024, min(most, 1024)
     elif acc == tl.float64:
         elements, most, per_warp = elements // 2, most // 4, per_warp // 2
-    longest = triton.next_power_of_2(max(p.n, 1))
     least = min(32, triton.next_power_of_2(p.inner)) if p.layout == "planes" else 1
     one_pass = longest * least <= most
     if one_pass:
@@ -234,3 +243,53 @@ def tile(
     block_t = max(1, min(block_t, triton.next_power_of_2(max(rows, 1))))
     warps = min(32, max(1, triton.next_power_of_2(block_t * block_n // per_warp)))
     return Tile(block_t, block_n, one_pass, warps)
+
+
+# ---- what a tuner may try ------------------------------------------------------------------------
+
+
+class RowConfig(NamedTuple):
+    """The choices of a row kernel's launch. A tile that is not as wide as the row walks along."""
+
+    block_t: int
+    block_n: int
+    num_warps: int
+
+
+VALUES = {
+    "block_t": (1, 2, 4, 8, 16, 32, 64, 128),
+    "block_n": tuple(1 << k for k in range(4, 16)),
+    "num_warps": (1, 2, 4, 8, 16, 32),
+}
+
+
+def row_refusal(c: RowConfig, case: Case, arrays: int = 1, walks_single_rows: bool = False) -> str:
+    """Why a tile cannot be good for rows of which ``arrays`` are kept, "" where it may be."""
+    outer, n, inner = case.sizes
+    longest = max(triton.next_power_of_2(n), 16)
+    along = inner if case.layout == "planes" else outer * inner
+    if c.block_n > longest:
+        return "is wider than the row"
+    if c.block_t > triton.next_power_of_2(along):
+        return "has more rows than there are"
+    if c.block_n < longest and walks_single_rows and c.block_t > 1:
+        return "walks along several rows at once"
+    if case.layout == "planes" and c.block_t < min(INNER, triton.next_power_of_2(inner)):
+        return "loads less than 16 neighbours"
+    each = c.block_t * c.block_n * arrays // (32 * c.num_warps)
+    most = 32 if case.kind.endswith("64") or case.kind.startswith("64") else 64
+    if each > most:
+        return f"keeps {each} values a thread"
+    return "" if each else "has threads without a value"
+
+
+def row_order(c: RowConfig, case: Case) -> float:
+    """Sooner: whole rows, 16 values of them a thread, and 4096 in a tile."""
+    elements = c.block_t * c.block_n
+    walks = 2.0 if c.block_n < case.sizes[1] else 0.0
+    return walks + away(elements, 4096) + away(elements / (32 * c.num_warps), 16)
+
+
+def declare_rows(kernel: str, refusal: Callable[[RowConfig, Case], str] = row_refusal) -> Space:
+    """Make the space of a kernel that asks for its tile by this name known to tuners."""
+    return declare(Space(kernel, RowConfig, VALUES, refusal, order=row_order))

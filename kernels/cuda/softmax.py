@@ -19,9 +19,11 @@ from tgrad.kernels.cuda.rows import (
     along,
     at_rows,
     common_vec,
+    declare_rows,
     full_sizes,
     planes,
     positions,
+    row_refusal,
     tile,
     tile_rows,
 )
@@ -316,7 +318,7 @@ def forward(y: CudaArray, x: CudaArray, dim: int, log: bool) -> None:
         return
     out, p = along_dim(y, dim), along_dim(x, dim)
     acc = accumulator(x, y)
-    t, vec = tile(p, acc), common_vec(p, out)
+    t, vec = tile(p, acc, kernel="softmax"), common_vec(p, out)
     splits, chunk = t.splits(p)
     steps = (*out.steps_in(vec), *p.steps_in(vec))
     shared = {
@@ -342,7 +344,8 @@ def backward(dx: CudaArray, g: CudaArray, y: CudaArray, dim: int, log: bool) -> 
         return
     out, pg, py = along_dim(dx, dim), along_dim(g, dim), along_dim(y, dim)
     acc = accumulator(dx, g, y)
-    t, vec = tile(out, acc, arrays=2, per_warp=512), common_vec(out, pg, py)
+    t = tile(out, acc, arrays=2, per_warp=512, kernel="softmax_backward")
+    vec = common_vec(out, pg, py)
     splits, chunk = t.splits(out)
     steps = (*pg.steps_in(vec), *py.steps_in(vec))
     sizes = (out.rows, *out.sizes_in(vec))
@@ -367,6 +370,10 @@ def backward(dx: CudaArray, g: CudaArray, y: CudaArray, dim: int, log: bool) -> 
         splits, *out.steps_in(vec), *steps, D_UNIT=out.unit,
         SPLITS=triton.next_power_of_2(splits), **shared,
     )  # fmt: skip
+
+
+declare_rows("softmax")
+declare_rows("softmax_backward", lambda c, case: row_refusal(c, case, arrays=2))
 
 
 @kernel("_softmax", "cuda")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import triton
 
-from tgrad.kernels.cuda.configs import Case, Config, Space, declare, lookup, remembers
+from tgrad.kernels.cuda.configs import Case, Config, Space, ask, away, declare, remembers
+from tgrad.kernels.cuda.limits import limits
 from tgrad.runtime import cuda
 from tgrad.runtime.current import here
 
@@ -204,8 +204,7 @@ def matmul_config(
     M, N, K, batch = shape
     described = described and gpu.arch >= 90 and dtype.kind not in "iu" and dtype.itemsize < 8
     kind = kind_of(dtype, precision, aligned or described)
-    case = Case("matmul", kind, gpu.arch, shape, layout if described else "")
-    found = lookup(case)
+    found = ask("matmul", kind, shape, layout if described else "", gpu.arch)
     if found is not None and (described or not found.tma):
         return found
     tiles = by_pointers(kind_of(dtype, precision, aligned), gpu.arch)
@@ -258,7 +257,7 @@ def cost(
 def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
     """For a matrix times a vector: lanes along whichever axis lies together in memory."""
     gpu = machine()
-    found = lookup(Case("matvec", "any", gpu.arch, (M, 1, K, batch), "n" if step_k == 1 else "t"))
+    found = ask("matvec", "any", (M, 1, K, batch), "n" if step_k == 1 else "t", gpu.arch)
     if found is not None:
         return found
     block_k = min(triton.next_power_of_2(max(K, 1)), 512 if abs(step_k) == 1 else 32)
@@ -312,7 +311,7 @@ def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Confi
 
 @functools.lru_cache(4096)
 def conv_config_of(gpu: Machine, name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
-    found = lookup(Case(name, kind, gpu.arch, sizes))
+    found = ask(name, kind, sizes, "", gpu.arch)
     if found is not None:
         return found
     if gpu is EMULATED:
@@ -356,18 +355,29 @@ def shared_bytes(c: Config, kind: str) -> int:
     return operands + (c.block_m * c.block_n // c.subtiles * size if c.tma else 0)
 
 
-def refusal(c: Config, kind: str, arch: int) -> str:
-    """Why a matmul config cannot be good on an architecture, "" where it may be."""
+def refusal(c: Config, case: Case) -> str:
+    """Why a tiled config cannot be good, "" where it may be."""
+    kind, arch = case.kind, case.arch
+    M, N, K, _ = case.sizes
     limit = SHARED_MEMORY[80 if arch < 90 else 90 if arch < 100 else 100]
     if shared_bytes(c, kind) > limit:
         return f"needs {shared_bytes(c, kind)} of {limit} bytes of shared memory"
+    if c.block_m > max(M, 16) or c.block_n > max(N, 16):
+        return "is larger than the matrix"
     accumulators = c.block_m * c.block_n // (32 * c.num_warps)
     if accumulators > (64 if kind in ("float32", "float64", "ragged", "tf32x3") else 256):
         return f"keeps {accumulators} sums a thread"
     if accumulators < 2:
         return "has warps with less than 2 sums a thread"
-    if c.tma and (arch < 90 or kind not in DESCRIPTOR_TILES):
-        return "describes tensors where there is no copy engine or no tensor core to feed"
+    if c.split_k > 1 and c.split_k * SPLIT_DEPTH > triton.cdiv(K, c.block_k):
+        return "splits K into too few steps"
+    if c.tma and not (arch >= 90 and kind in DESCRIPTOR_TILES and case.layout):
+        return "describes tensors that no copy engine can read, or no tensor core is fed with"
+    return engine_refusal(c, kind)
+
+
+def engine_refusal(c: Config, kind: str) -> str:
+    """Why a config's use of the copy engine makes no sense, "" where it does."""
     if (c.persistent or c.warp_specialize or c.subtiles > 1) and not c.tma:
         return "is persistent, specialised or split without descriptors"
     if c.warp_specialize and not (c.persistent and c.num_warps == 4 and c.block_m >= 128):
@@ -379,30 +389,59 @@ def refusal(c: Config, kind: str, arch: int) -> str:
     return ""
 
 
-def candidates(space: Space, kind: str, arch: int) -> Iterator[Config]:
-    """The configs of a space that are not refused, those shipped first."""
-    known = shipped(kind, arch)
-    yield from known
-    for c in space.all():
-        if c not in known and not refusal(c, kind, arch):
-            yield c
+def fitting_tiles(case: Case) -> list[Config]:
+    """The shipped tiles of a product's case."""
+    M, N, _, _ = case.sizes
+    tiles = shipped(case.kind, case.arch) if case.layout else by_pointers(case.kind, case.arch)
+    return [t for t in tiles if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
 
 
-def convolutions(space: Space, kind: str, arch: int) -> Iterator[Config]:
-    """The configs of a convolution's space that are not refused, those shipped first."""
-    known = CONVOLUTIONS[space.kernel].get(kind, [])
-    yield from known
-    for c in space.all():
-        if c not in known and not refusal(c, kind, arch):
-            yield c
+def convolution_tiles(case: Case) -> list[Config]:
+    tiles = CONVOLUTIONS[case.kernel].get(case.kind, [])
+    return [t for t in tiles if t.block_m <= max(case.sizes[0], 16)]
+
+
+def estimate(c: Config, case: Case) -> float:
+    """:func:`cost` of a case's bucket, on the largest GPU of its architecture."""
+    M, N, K, batch = case.sizes
+    gpu = EMULATED if case.arch == 0 else model(case.arch)
+    return cost(gpu, case.kind, c, M, N, max(K, 1), ITEMSIZE.get(case.kind, 4), batch)
+
+
+def vector_refusal(c: Config, case: Case) -> str:
+    """Why a config of a matrix times a vector cannot be good, "" where it may be."""
+    M, _, K, _ = case.sizes
+    if c.block_m > triton.next_power_of_2(M) or c.block_k > triton.next_power_of_2(K):
+        return "is larger than the matrix"
+    each = c.block_m * c.block_k // (32 * c.num_warps)
+    if not 1 <= each <= 64:
+        return f"keeps {each} products a thread"
+    if c.split_k > 1 and c.split_k * SPLIT_DEPTH > triton.cdiv(K, c.block_k):
+        return "splits K into too few steps"
+    return ""
+
+
+def vector_order(c: Config, case: Case) -> float:
+    """Sooner: 16 products a thread, and as many programs as fill a GPU four times."""
+    M, batch = case.sizes[0], case.sizes[3]
+    programs = batch * triton.cdiv(M, c.block_m) * c.split_k
+    each = c.block_m * c.block_k / (32 * c.num_warps)
+    return away(each, 16) + away(programs, max(programs, limits.programs)) + away(c.num_warps, 4)
 
 
 TILE_VALUES = {
     "block_m": (16, 32, 64, 128, 256), "block_n": (16, 32, 64, 128, 256),
-    "block_k": (16, 32, 64, 128), "num_warps": (4, 8), "num_stages": (2, 3, 4, 5),
+    "block_k": (8, 16, 32, 64, 128), "num_warps": (1, 2, 4, 8), "num_stages": (2, 3, 4, 5),
 }  # fmt: skip
+SPLIT_VALUES = {"split_k": (1, 2, 4, 8, 16, 32, 64, 128)}
 ENGINE_VALUES = {"tma": (False, True), "persistent": (False, True),
                  "warp_specialize": (False, True), "subtiles": (1, 2)}  # fmt: skip
-declare(Space("matmul", {**TILE_VALUES, **ENGINE_VALUES}, candidates))
+VECTOR_VALUES = {
+    "block_m": (1, 2, 4, 8, 16, 32, 64, 128, 256), "block_n": (1,),
+    "block_k": (16, 32, 64, 128, 256, 512, 1024), "num_warps": (1, 2, 4, 8), **SPLIT_VALUES,
+}  # fmt: skip
+PRODUCT_VALUES = {**TILE_VALUES, **SPLIT_VALUES, **ENGINE_VALUES}
+declare(Space("matmul", Config, PRODUCT_VALUES, refusal, fitting_tiles, estimate, estimate))
+declare(Space("matvec", Config, VECTOR_VALUES, vector_refusal, order=vector_order))
 for _name in CONVOLUTIONS:
-    declare(Space(_name, TILE_VALUES, convolutions))
+    declare(Space(_name, Config, TILE_VALUES, refusal, convolution_tiles, estimate, estimate))
