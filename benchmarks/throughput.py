@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from timing import measure
+from tgrad.tuner.timing import measure
 
 L2 = 64 << 20  # bytes: inputs are rotated until they are twice as large as any cache
 SECONDS = 100  # of one process, after which cases are left out and named

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tgrad.amp import GradScaler, autocast
     from tgrad.amp.state import *
     from tgrad.serialization import load, save
+    from tgrad.tuner import tune
     from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
     from tgrad.dtypes import int8, int16, int32, int64, uint8
 
@@ -66,9 +67,10 @@ globals().update(
 )
 
 LAZY = ("amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
-        "profiler", "serialization", "special", "testing", "utils", "vision")  # fmt: skip
+        "profiler", "serialization", "special", "testing", "tuner", "utils", "vision")  # fmt: skip
 LAZY_NAMES = {
     "tgrad.serialization": ("load", "save"),
+    "tgrad.tuner": ("tune",),
     "tgrad.amp": ("GradScaler", "autocast"),
     "tgrad.amp.state": (
         "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",

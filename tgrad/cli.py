@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import tgrad
-from tgrad.commands import Failure, demo, info, ops
+from tgrad.commands import Failure, demo, info, ops, tune
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tgrad", description=tgrad.__doc__)
     parser.add_argument("--version", action="version", version=f"tgrad {tgrad.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (info, ops, demo):
+    for module in (info, ops, demo, tune):
         summary = (module.__doc__ or "").split("\n")[0]
         sub = commands.add_parser(module.NAME, help=summary, description=summary)
         module.arguments(sub)

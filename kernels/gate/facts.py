@@ -51,7 +51,11 @@ def job_of(v: Variant) -> compiler.Job:
 
 def facts_of(variant: Variant) -> Facts:
     """Compile ``variant`` and read the result."""
-    job = job_of(variant)
+    return facts_of_job(job_of(variant))
+
+
+def facts_of_job(job: compiler.Job) -> Facts:
+    """Compile ``job`` and read the result."""
     try:
         binary = compiler.compile(*job[:-1], **job.options)
     except compiler.CompileError as e:
@@ -61,7 +65,7 @@ def facts_of(variant: Variant) -> Facts:
     loads, stores = accesses(ptx)
     return Facts(
         registers,
-        spilled(variant) if stack else 0,
+        spilled(job) if stack else 0,
         binary.shared,
         max(loads, default=0),
         round(100 * sum(n for n in loads if n >= WIDE) / max(sum(loads), 1)),
@@ -85,13 +89,13 @@ def resources(cubin: bytes) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def spilled(variant: Variant) -> int:
+def spilled(job: compiler.Job) -> int:
     """Bytes that registers are stored to, as the assembler says: it compiles once more.
 
     A stack alone is no spill. It holds the arrays with which libdevice reduces large angles, and
     the frame of a subroutine such as the slow way of a float64 division.
     """
-    job = compiler.complete(job_of(variant))
+    job = compiler.complete(job)
     with knobs.nvidia.scope(), contextlib.redirect_stdout(io.StringIO()) as said:
         knobs.nvidia.dump_ptxas_log = True
         compiler.build(job)

@@ -65,7 +65,11 @@ def show(value: Any) -> str:
 
 @contextlib.contextmanager
 def watched_ops(watch: Callable[[Op, Sequence[Any], Sequence[Any]], None]) -> Iterator[None]:
-    """Have ``watch(op, outputs, inputs)`` called before each op's CUDA kernel runs."""
+    """Have ``watch(op, outputs, inputs)`` called before each op's CUDA kernel runs.
+
+    Together they are what the kernel is called with; of a pointwise op, whose outputs are one list
+    and whose operands another, as of any.
+    """
 
     def watching(entry: Op, fill: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(fill)
@@ -74,7 +78,7 @@ def watched_ops(watch: Callable[[Op, Sequence[Any], Sequence[Any]], None]) -> It
                 written = [args[i] for k, i in enumerate(entry.tensors) if k != 1]
                 watch(entry, written, args)
             elif entry.kind == "pointwise":
-                watch(entry, args[0], args[1])
+                watch(entry, args[:1], args[1:])
             else:
                 outputs = len(args) - entry.arity
                 watch(entry, args[:outputs], args[outputs:])

@@ -67,7 +67,7 @@ class Recorder:
         self.next += -(-max(nbytes, 1) // ALIGN) * ALIGN
         return CudaArray(block, block.ptr, shape, contiguous_strides(shape, dtype.itemsize), dtype)
 
-    def to_host(self, a: CudaArray) -> np.ndarray:
+    def to_host(self, a: CudaArray, non_blocking: bool = False) -> np.ndarray:
         known = a.owner.contents if isinstance(a.owner, Block) else None
         if known is not None and (known.shape, known.dtype) == (a.shape, a.dtype):
             return known.copy()
@@ -79,7 +79,7 @@ class Recorder:
     def copy_from_host(self, out: CudaArray, a: np.ndarray) -> None:
         """Nothing to write to."""
 
-    def synchronize(self) -> None:
+    def synchronize(self, index: int | None = None) -> None:
         """Nothing is ever pending here."""
 
     def launch(
@@ -95,9 +95,10 @@ class Recorder:
 def recording(arch: int = 90) -> Iterator[Recorder]:
     """Make a new :class:`Recorder` of sm_``arch`` the active runtime inside the ``with`` block.
 
-    Raises: RuntimeError under ``TRITON_INTERPRET=1``, where kernels are not what a GPU runs.
+    ``arch`` 0 records what the emulator would run. Raises: RuntimeError for any other under
+    ``TRITON_INTERPRET=1``, where kernels are not what a GPU runs.
     """
-    if cuda.is_emulated():
+    if cuda.is_emulated() and arch:
         raise RuntimeError("recording: kernels are emulated here; start with TRITON_INTERPRET=0")
     before, cuda._active = cuda._active, Recorder(arch)  # pyright: ignore[reportAttributeAccessIssue]
     planned = plan.enable(False)  # a replay would go to the GPU

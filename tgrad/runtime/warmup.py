@@ -15,12 +15,14 @@ import marshal
 import os
 import pickle
 import queue
+import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tgrad.runtime import threads
@@ -30,29 +32,46 @@ from tgrad.runtime.compiler import CompileError, Job, compile
 _SIZE = struct.Struct("<Q")
 
 
-def warm_up(jobs: Sequence[Job], processes: int | None = None) -> list[Binary | CompileError]:
+def compiled(job: Job) -> Binary:
+    """What a worker does with a job unless it is told otherwise."""
+    return compile(*job[:5], **job.options)
+
+
+def warm_up(
+    jobs: Sequence[Job],
+    processes: int | None = None,
+    work: Callable[[Job], Any] = compiled,
+    done: Callable[[int], None] = lambda i: None,
+    until: float = float("inf"),
+    workers: Sequence[Worker] | None = None,
+) -> list[Any]:
     """Compile ``jobs``, ``processes`` at a time (one per core unless said), into the cache on disk.
 
-    The results are in the order of the jobs, a :class:`CompileError` in the place of what failed.
+    The results are in the order of the jobs: binaries, or what ``work``, a function of a module,
+    makes of a job; a :class:`CompileError` in the place of what failed, and None for jobs that had
+    not begun at the time ``until`` (of ``time.monotonic``). ``done(i)`` is called after each job,
+    in some thread. ``workers`` are used, and left running for the next call, where they are given.
     """
     results: list[Any] = [None] * len(jobs)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for i in range(len(jobs)):
         waiting.put(i)
 
-    def serve() -> None:
-        worker = Worker()
-        while True:
+    def serve(worker: Worker) -> None:
+        while time.monotonic() < until:
             try:
                 i = waiting.get_nowait()
             except queue.Empty:
                 break
-            results[i] = worker.run(jobs[i])
-        worker.close()
+            results[i] = worker.run(jobs[i], work)
+            done(i)
+        if workers is None:
+            worker.close()
 
+    staff = workers or [Worker() for _ in range(processes or threads.available())]
     servants = [
-        threading.Thread(target=serve, name="tgrad warm-up", daemon=True)
-        for _ in range(min(processes or threads.available(), len(jobs)))
+        threading.Thread(target=serve, args=(worker,), name="tgrad warm-up", daemon=True)
+        for worker in staff[: len(jobs)]
     ]
     for thread in servants:
         thread.start()
@@ -67,9 +86,9 @@ class Worker:
     def __init__(self) -> None:
         self.process: subprocess.Popen | None = None
 
-    def run(self, job: Job) -> Binary | CompileError:
+    def run(self, job: Job, work: Callable[[Job], Any] = compiled) -> Any:
         try:
-            data = dumps(job)
+            data = dumps(job, work)
         except (pickle.PicklingError, TypeError, AttributeError) as e:
             return CompileError(f"{job.kernel.__name__} cannot be sent to another process: {e}")
         if self.process is None:
@@ -105,6 +124,7 @@ def start() -> subprocess.Popen:
 
 def work() -> None:
     """Serve jobs from standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for who gives the jobs, and ends the input
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a compiler prints must not mix with replies
     while True:
@@ -113,8 +133,8 @@ def work() -> None:
         except EOFError:
             return
         try:
-            job: Job = pickle.loads(data)
-            reply: Any = compile(*job[:5], **job.options)
+            function, job = pickle.loads(data)
+            reply: Any = function(job)
         except CompileError as e:
             reply = e
         except Exception as e:  # the process serves on; the caller gets the reason
@@ -142,10 +162,11 @@ def receive(file: Any) -> bytes:
 # ---- kernels as bytes ----------------------------------------------------------------------------
 
 
-def dumps(job: Job) -> bytes:
-    """The job as bytes: kernels of modules by name, those made at run time with their source."""
+def dumps(job: Job, work: Callable[[Job], Any] = compiled) -> bytes:
+    """Work and job as bytes: kernels of modules by name, those made at run time by source."""
     file = io.BytesIO()
-    _Pickler(file).dump(job._replace(signature=dict(job.signature), divisible=[*job.divisible]))
+    plain = job._replace(signature=dict(job.signature), divisible=[*job.divisible])
+    _Pickler(file).dump((work, plain))
     return file.getvalue()
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 ROUNDS = 15
 ROUND_SECONDS = 0.004  # device time that a round should take: events resolve 0.5 us
+MOST_REPEATS = 200  # replays of a round
+CLOCK_ROUNDS = 5
 
 
 class Timing(NamedTuple):
@@ -29,16 +31,61 @@ class Timing(NamedTuple):
     way: str
 
 
+class Timer:
+    """Times ``run(*inputs)``, rotating through ``sets`` of inputs so that no cache holds them."""
+
+    def __init__(self, lib: Any, run: Callable[..., Any], sets: Sequence[tuple], device: str):
+        self.lib, self.run, self.sets = lib, run, sets
+        self.calls = 0  # by the clock, which rotates call by call
+        for inputs in sets[:3]:
+            run(*inputs)
+        if device != "cuda" or emulated(lib):
+            self.replay, self.way = None, "clock"
+            return
+        lib.cuda.synchronize()
+        self.replay, self.way = captured(lib, run, sets)
+        self.once(1)
+        each = max(self.once(2) * len(sets), 0.1)
+        self.repeats = min(max(1, int(ROUND_SECONDS * 1e6 / each)), MOST_REPEATS)
+
+    def once(self, repeats: int) -> float:
+        """Microseconds a call of ``repeats`` replays, by events."""
+        assert self.replay is not None
+        start, end = (self.lib.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(repeats):
+            self.replay()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) * 1e3 / (repeats * len(self.sets))
+
+    def round(self) -> float:
+        """Microseconds a call, of one round."""
+        if self.replay is not None:
+            return self.once(self.repeats)
+        inputs = self.sets[self.calls % len(self.sets)]
+        self.calls += 1
+        start = time.perf_counter()
+        self.run(*inputs)
+        return (time.perf_counter() - start) * 1e6
+
+    def rounds(self, seconds: float) -> list[float]:
+        """Rounds for about so long, one at least."""
+        end = time.perf_counter() + seconds
+        found = [self.round()]
+        while time.perf_counter() < end:
+            found.append(self.round())
+        return found
+
+
 def measure(lib: Any, run: Callable[..., Any], sets: Sequence[tuple], device: str) -> Timing:
-    """Time ``run(*inputs)``, rotating through ``sets`` of inputs so that no cache holds them."""
-    for inputs in sets[:3]:
-        run(*inputs)
-    if device != "cuda" or emulated(lib):
-        return by_clock(run, sets)
-    lib.cuda.synchronize()
+    """Time ``run(*inputs)`` over a fixed number of rounds."""
+    timer = Timer(lib, run, sets, device)
+    if timer.way == "clock":
+        median, low, high = percentiles([timer.round() for _ in range(CLOCK_ROUNDS)])
+        return Timing(median, low, high, median, "clock")
     host = host_time(lib, run, sets)
-    replay, way = captured(lib, run, sets)
-    return Timing(*by_events(lib, replay, len(sets)), host, way)
+    return Timing(*percentiles([timer.round() for _ in range(ROUNDS)]), host, timer.way)
 
 
 def emulated(lib: Any) -> bool:
@@ -47,18 +94,10 @@ def emulated(lib: Any) -> bool:
 
 def percentiles(rounds: Sequence[float]) -> tuple[float, float, float]:
     """Median, 20th and 80th percentile."""
+    if len(rounds) == 1:
+        return rounds[0], rounds[0], rounds[0]
     fifths = statistics.quantiles(rounds, n=5)
     return statistics.median(rounds), fifths[0], fifths[3]
-
-
-def by_clock(run: Callable[..., Any], sets: Sequence[tuple]) -> Timing:
-    rounds = []
-    for k in range(5):
-        start = time.perf_counter()
-        run(*sets[k % len(sets)])
-        rounds.append((time.perf_counter() - start) * 1e6)
-    median, low, high = percentiles(rounds)
-    return Timing(median, low, high, median, "clock")
 
 
 def host_time(lib: Any, run: Callable[..., Any], sets: Sequence[tuple]) -> float:
@@ -92,18 +131,3 @@ def captured(
         lib.cuda.synchronize()
         return loop, "events"
     return graph.replay, "graph"
-
-
-def by_events(lib: Any, replay: Callable[[], Any], calls: int) -> tuple[float, float, float]:
-    def once(repeats: int) -> float:
-        start, end = (lib.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        for _ in range(repeats):
-            replay()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) * 1e3 / (repeats * calls)
-
-    once(1)
-    repeats = max(1, int(ROUND_SECONDS * 1e6 / max(once(2) * calls, 0.1)))
-    return percentiles([once(min(repeats, 200)) for _ in range(ROUNDS)])

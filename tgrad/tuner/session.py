@@ -1,0 +1,311 @@
+"""Going through the cases: discard, compile, race, check, store, and go on where it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+import tgrad
+from tgrad.kernels.cuda import configs
+from tgrad.kernels.cuda.configs import SPACES, choosing
+from tgrad.kernels.samples import ALL
+from tgrad.runtime import cuda, tuned
+from tgrad.runtime.warmup import Worker
+from tgrad.tuner import arms as competitors
+from tgrad.tuner import check, discover, shapes
+from tgrad.tuner.arms import Arm, Lineup
+from tgrad.tuner.discover import Task
+from tgrad.tuner.peaks import peak_for, peak_of
+from tgrad.tuner.race import halving
+from tgrad.tuner.table import Place, Table, Trial
+from tgrad.tuner.timing import Timer, percentiles
+
+SECONDS = 30.0  # of a case, unless the user gives a budget
+MOST = 64  # configs that compete for a case
+MOST_EMULATED = 8
+COMPILING = 0.6  # of a case's time, at most
+RACE = 10.0  # seconds of a race, however large the budget: what is left then differs by noise
+RACE_EMULATED = 1.0
+BETTER = 0.99  # of the rule's time: a choice that gains less than noise is none
+SETS = 8  # of inputs that a race rotates through
+
+
+class Outcome(NamedTuple):
+    """What became of a case. ``state``: "tuned", "kept" (it was in the table), or why not."""
+
+    task: Task
+    state: str
+    choice: tuned.Choice | None = None
+    raced: int = 0
+    discarded: tuple[tuple[str, int], ...] = ()  # reasons and how many configs each
+
+
+def tune(
+    kernels: Sequence[str], run: Callable[[], Any] | None, shape_file: str | Path | None,
+    dtypes: Sequence[str], budget: float | None, jobs: int | None, most: int | None, again: bool,
+    progress: bool,
+) -> list[Outcome]:  # fmt: skip
+    """:func:`tgrad.tune`."""
+    if tgrad.are_deterministic_algorithms_enabled():
+        raise RuntimeError(
+            "tune: deterministic algorithms are required (tgrad.use_deterministic_algorithms), "
+            "which freezes kernels' configs: another config may round otherwise"
+        )
+    cuda.active()  # raises where there is no GPU
+    arch = competitors.current_arch()
+    tasks = found_tasks(kernels, run, shape_file, dtypes, arch)
+    file = tuned.path()
+    if file is None:
+        raise RuntimeError("tune: TGRAD_TUNED=0 says that there is no table")
+    with Table(file) as table:
+        session = Session(table, arch, jobs, most, again)
+        seconds = budget if budget is not None else SECONDS * len(tasks)
+        outcomes = list(session.go(tasks, seconds, progress))
+    return outcomes
+
+
+def found_tasks(
+    kernels: Sequence[str], run: Callable[[], Any] | None, shape_file: str | Path | None,
+    dtypes: Sequence[str], arch: int,
+) -> list[Task]:  # fmt: skip
+    """The tasks that are asked for. Raises: ValueError where there are none."""
+    check_names(kernels, dtypes)
+    if run is not None:
+        tasks = discover.of_calls([t.call for t in discover.of_function(run)], arch)
+    elif shape_file is not None:
+        tasks = discover.of_file(Path(shape_file), arch, dtypes)
+    elif arch:
+        tasks = discover.of_samples(shapes.model_shapes(), arch, dtypes or shapes.DTYPES)
+    else:
+        tasks = discover.of_samples(shapes.tiny_shapes(), arch, dtypes or shapes.TINY_DTYPES)
+    tasks = discover.chosen(tasks, kernels)
+    if not tasks:
+        raise ValueError("tune: no call of these shapes and dtypes has a kernel with choices")
+    return tasks
+
+
+def check_names(kernels: Sequence[str], dtypes: Sequence[str]) -> None:
+    """Raise ValueError for a kernel or dtype that there is not."""
+    every_kernel()
+    for name in kernels:
+        if name not in SPACES:
+            raise ValueError(
+                f"tune: expected a kernel of {', '.join(sorted(SPACES))}, got {name!r}"
+            )
+    for name in dtypes:
+        if name not in ALL:
+            raise ValueError(f"tune: expected a dtype of {', '.join(ALL)}, got {name!r}")
+
+
+def every_kernel() -> None:
+    """Have every kernel's module declare its space."""
+    with discover.collecting():
+        pass
+
+
+class Session:
+    """One run of the tuner, on the current GPU or the emulator."""
+
+    def __init__(
+        self, table: Table, arch: int, jobs: int | None, most: int | None, again: bool
+    ) -> None:
+        self.table, self.arch, self.jobs, self.again = table, arch, jobs, again
+        self.workers: Sequence[Worker] = ()
+        self.emulated = cuda.is_emulated()
+        self.most = most or (MOST_EMULATED if self.emulated else MOST)
+        self.device = tuned.gpu()[0]
+        self.peak = peak_of(self.device) or peak_for(arch or 90)
+        self.bar: Any = None
+
+    def place(self, task: Task) -> Place:
+        return Place(self.device, tuned.triton_version(), task.case)
+
+    def go(self, tasks: Sequence[Task], seconds: float, progress: bool) -> Iterator[Outcome]:
+        """Tune one after the other, each with its share of what is left of the time."""
+        end = time.monotonic() + seconds
+        with (
+            bar_of(seconds, progress) as self.bar,
+            competitors.compilers(self.jobs) as self.workers,
+        ):
+            for k, task in enumerate(tasks):
+                self.show(f"{k + 1}/{len(tasks)} {task.about}")
+                left = max(end - time.monotonic(), 0.0)
+                yield self.one(task, left / (len(tasks) - k))
+                self.tick()
+
+    def one(self, task: Task, seconds: float) -> Outcome:
+        place = self.place(task)
+        if self.again:
+            self.table.forget(place)
+        have = self.table.choice(place)
+        if have is not None:
+            return Outcome(task, "kept", have)
+        begin = time.monotonic()
+        line = competitors.lineup(task, self.arch, self.most)
+        ready, discarded = self.fit(line, place, COMPILING * seconds)
+        left = max(seconds - (time.monotonic() - begin), 0.1)
+        left = min(left, RACE_EMULATED if self.emulated else RACE)
+        ranking = self.race(line, ready, place, left)
+        choice = self.settle(line, ranking, place, left / 10)
+        if choice is None:
+            return Outcome(task, "no config gave right results", None, len(ready), discarded)
+        self.table.choose(choice)
+        configs.reread()
+        return Outcome(task, "tuned", choice, len(ready), discarded)
+
+    # ---- before running --------------------------------------------------------------------------
+
+    def fit(
+        self, line: Lineup, place: Place, seconds: float
+    ) -> tuple[list[Arm], tuple[tuple[str, int], ...]]:
+        """The arms whose code may run, and why others may not; earlier trials are taken over."""
+        earlier = {str(t.config): t for t in self.table.trials(place)}
+        reasons: Counter[str] = Counter()
+        ready: list[Arm] = []
+        for arm in line.arms:
+            trial = earlier.get(str(fields_of(arm)))
+            if trial is not None and trial.state != "raced":
+                reasons[trial.note] += 1
+                continue
+            if trial is not None and trial.us is not None:
+                arm.us, arm.rung = trial.us, trial.rung
+            ready.append(arm)
+        if not self.arch:  # interpreted code has no registers
+            return ready, tuple(reasons.items())
+        compiled = competitors.compile_arms(ready, self.arch, self.workers, seconds, self.tick)
+        left = []
+        for arm in compiled:
+            why = arm.refused(self.arch)
+            if why and not arm.is_rule:
+                reasons[why] += 1
+                self.write(place, arm, "discarded", why)
+            else:
+                left.append(arm)
+        return left, tuple(reasons.items())
+
+    # ---- running ---------------------------------------------------------------------------------
+
+    def race(self, line: Lineup, ready: list[Arm], place: Place, seconds: float) -> list[Arm]:
+        """The arms from best to worst."""
+        inputs = Inputs(line, self.peak.l2, self.emulated)
+        self.inputs = inputs
+
+        def measure(arm: Arm, each: float) -> None:
+            self.timed(line, arm, each)
+            state = "raced" if math.isfinite(arm.us) else "failed"
+            if state == "failed" and not arm.is_rule:
+                self.write(place, arm, state, arm.note)
+            else:
+                self.write(place, arm, state)
+            self.tick()
+
+        return [arm for arm in halving(ready, measure, seconds) if math.isfinite(arm.us)]
+
+    def timed(self, line: Lineup, arm: Arm, seconds: float) -> None:
+        """Add rounds to an arm; its time is then the median of all. A failure is infinite."""
+        call = line.task.call
+        try:
+            with call.settings(), choosing(line.task.case, arm.config):
+                timer = Timer(tgrad, call.kernel("cuda"), self.inputs.sets, "cuda")
+                arm.rounds += timer.rounds(seconds)
+            arm.us = percentiles(arm.rounds)[0]
+        except RuntimeError as e:  # of the driver or the compiler
+            arm.us, arm.note = math.inf, f"{type(e).__name__}: {e}"[:300]
+            cuda.active().synchronize()  # raises where the GPU answers no more: run it again then
+
+    def settle(
+        self, line: Lineup, ranking: list[Arm], place: Place, seconds: float
+    ) -> tuned.Choice | None:
+        """The choice: the fastest whose results are right, if it beats the rule side by side."""
+        want = check.reference(line.task.call, self.inputs.views)
+        rule = next((arm for arm in ranking if arm.is_rule), None)
+        for arm in ranking:
+            why = self.wrong(line, arm, want)
+            if why:
+                self.write(place, arm, "wrong", why)
+                continue
+            if rule is not None and not arm.is_rule:
+                for one in (arm, rule, arm, rule):
+                    self.timed(line, one, seconds / 4)
+                if arm.us > BETTER * rule.us:
+                    arm = rule if not self.wrong(line, rule, want) else arm
+            fields = fields_of(arm)
+            case = (*line.task.case[:3], line.task.case.sizes, line.task.case.layout)
+            us = rule.us if rule is not None else math.inf
+            return tuned.Choice(
+                place.device, place.triton, case, fields, arm.us, us, line.task.call.text(),
+                time.time(),
+            )  # fmt: skip
+        return None
+
+    def wrong(self, line: Lineup, arm: Arm, want: Sequence[np.ndarray]) -> str:
+        """How the arm's results differ from NumPy's, "" where they do not."""
+        call, args = line.task.call, self.inputs.sets[0]
+        with call.settings(), choosing(line.task.case, arm.config):
+            call.kernel("cuda")(*args)
+        gpu = cuda.active()
+        got = [gpu.to_host(y) for y in check.flat(args[: call.outputs])]
+        return check.disagreement(call, got, want)
+
+    def write(self, place: Place, arm: Arm, state: str, note: str = "") -> None:
+        us = low = high = None
+        if math.isfinite(arm.us):
+            us, low, high = percentiles(arm.rounds) if arm.rounds else (arm.us, arm.us, arm.us)
+        registers = spilled = shared = None
+        if arm.facts:
+            registers, spilled, shared = arm.worst[:3]
+        trial = Trial(
+            fields_of(arm), state, arm.rung, us, low, high, registers, spilled, shared, note
+        )
+        self.table.add(place, trial)
+
+    # ---- telling ---------------------------------------------------------------------------------
+
+    def show(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.set_description(text, refresh=True)
+
+    def tick(self) -> None:
+        """Move the bar to the time that has passed."""
+        if self.bar is not None:
+            passed = min(time.monotonic() - self.bar.begin, self.bar.total)
+            self.bar.update(max(passed - self.bar.n, 0.0))
+
+
+def fields_of(arm: Arm) -> dict[str, Any] | None:
+    return None if arm.config is None else arm.config._asdict()
+
+
+class Inputs:
+    """Arrays with random values for a call, as often as keeps caches from holding them."""
+
+    def __init__(self, line: Lineup, l2: int, emulated: bool):
+        call = line.task.call
+        rng = np.random.default_rng(0)
+        made = [a.host(rng) for a in call.arrays]
+        self.views = [view for _, view in made]  # on the host, in the order of the arrays
+        count = 1 if emulated else min(SETS, max(1, 2 * l2 // max(call.nbytes, 1)))
+        self.sets: list[tuple] = []
+        for _ in range(count):
+            bases = iter([base for base, _ in made])
+            self.sets.append(tuple(call.mapped(lambda a, bases=bases: a.device(next(bases)))))
+
+
+@contextlib.contextmanager
+def bar_of(seconds: float, progress: bool) -> Iterator[Any]:
+    """A bar over the time that there is: what is left of it is the longest that it can take."""
+    if not progress:
+        yield None
+        return
+    form = "{desc} {bar} {percentage:3.0f}% [{elapsed} of at most {total:.0f} s]"
+    with tqdm(total=max(seconds, 0.1), bar_format=form, disable=None, leave=False) as bar:
+        bar.begin = time.monotonic()  # pyright: ignore[reportAttributeAccessIssue]
+        yield bar
