@@ -33,8 +33,9 @@ class T(NamedTuple):
     """A tensor to be made, contiguous on a 16-byte boundary unless ``layout`` says otherwise.
 
     ``dtype`` None is the sample's. Layouts: "transposed" (the last two axes exchanged in memory),
-    "channels_last" (axis 1 innermost), "strided" (every other element of the last axis),
-    "misaligned" (one element after a boundary), "expanded" (axis 0 of stride 0).
+    "heads" (axes 1 and 2 exchanged in memory), "channels_last" (axis 1 innermost), "strided" (every
+    other element of the last axis), "misaligned" (one element after a boundary), "expanded" (axis 0
+    of stride 0).
     """
 
     shape: tuple[int, ...]
@@ -47,6 +48,8 @@ class T(NamedTuple):
         shape = self.shape
         if self.layout == "transposed":
             return new((*shape[:-2], shape[-1], shape[-2])).transpose(-1, -2)
+        if self.layout == "heads":
+            return new((shape[0], shape[2], shape[1], shape[3])).transpose(1, 2)
         if self.layout == "channels_last":
             return new((shape[0], *shape[2:], shape[1])).movedim(-1, 1)
         if self.layout == "strided":

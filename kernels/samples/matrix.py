@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tgrad
-from tgrad.kernels.samples import FLOAT, HALF, INT, Sample, Table, t
+from tgrad.kernels.samples import FLOAT, HALF, INT, Sample, Table, b, t
 
 SUMS = "multiplies matrices or vectors; judged by its instructions, not by the width of its loads"
 BIG = 4096
@@ -98,4 +98,30 @@ c("nn.functional.conv1d", t(32, 80, 3000), t(512, 80, 3), t(512), padding=1, nar
 c("nn.functional.conv2d", t(512, 64, 256, 512), t(64, 64, 3, 3), padding=1, backward=False,
   narrow=SUMS)  # 64-bit offsets  # fmt: skip
 
-TABLES = [m, c]
+a = Table("attention")
+ATTENTION = "nn.functional.scaled_dot_product_attention"
+
+
+def heads(size: int, length: int = 2048, number: int = 16) -> tuple:
+    """Query, key and value as a projection leaves them: (N, L, H, E) in memory."""
+    return (t(4, number, length, size, layout="heads"),) * 3
+
+
+for size in (16, 32, 64, 128, 256):
+    for precision in ("highest", "high", "medium"):
+        dtypes = ("bfloat16", "float32", "float64") if precision == "highest" else ("float32",)
+        a(ATTENTION, *heads(size), is_causal=True, narrow=SUMS, dtypes=dtypes,
+          precision=precision)  # fmt: skip
+        a(ATTENTION, *heads(size), t(2048, 2048), 0.1, narrow=SUMS, dtypes=dtypes,
+          precision=precision)  # fmt: skip
+for size in (12, 20, 40, 72, 136):  # rows off 16 bytes
+    a(ATTENTION, *heads(size, 2047), is_causal=True, narrow=SUMS, dtypes=("bfloat16",))
+    a(ATTENTION, *heads(size, 2047), t(2047, 2047), 0.1, narrow=SUMS, dtypes=("bfloat16",))
+a(ATTENTION, *heads(64), narrow=SUMS, dtypes=HALF)
+a(ATTENTION, *heads(64), b(4, 1, 1, 2048), narrow=SUMS, dtypes=HALF)
+a(ATTENTION, *heads(80), is_causal=True, narrow=SUMS, dtypes=HALF)  # padded to 128
+a(ATTENTION, t(4, 32, 2048, 128), t(4, 8, 2048, 128), t(4, 8, 2048, 128), is_causal=True,
+  enable_gqa=True, narrow=SUMS, dtypes=HALF)  # fmt: skip
+a(ATTENTION, *heads(64), t(16, 1, 2048), narrow=SUMS, dtypes=HALF)  # a mask by head and key
+
+TABLES = [m, c, a]

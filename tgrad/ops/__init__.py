@@ -3,6 +3,7 @@
 from tgrad.ops.activation import *
 from tgrad.ops.amp import *
 from tgrad.ops.arrange import *
+from tgrad.ops.attention import *
 from tgrad.ops.batch_norm import *
 from tgrad.ops.bounds import *
 from tgrad.ops.calculus import *
