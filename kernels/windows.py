@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+
+def deep(values: Sequence[int], lead: int = 0) -> tuple[int, ...]:
+    """Numbers of (depth, height, width) after ``lead`` others; images get a 1 for their depth."""
+    if len(values) == lead + 3:
+        return tuple(values)
+    return (*values[:lead], 1, *values[lead:])
 
 
 class Taps(NamedTuple):
@@ -34,6 +43,36 @@ def taps(first: int, stride: int, padding: int, dilation: int, size: int) -> Tap
                 r, every, rest // stride, -(dilation // common), (size - r - 1) // every + 1
             )
     return Taps(0, 1, 0, 1, 0)
+
+
+class Residue(NamedTuple):
+    """One residue class of pixels of a transposed convolution, along every axis."""
+
+    pixels: tuple[slice, ...]  # of the class
+    every: tuple[slice, ...]  # of the window: taps that reach them, and further ones ...
+    kept: tuple[slice, ...]  # ... which this cuts off
+    offset: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+def residues(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Iterator[Residue]:
+    """The gathers without a stride that make up a transposed convolution of ``size`` pixels."""
+    axes = range(len(size))
+    for first in itertools.product(*[range(min(stride[i], size[i])) for i in axes]):
+        t = [taps(first[i], stride[i], padding[i], dilation[i], kernel[i]) for i in axes]
+        yield Residue(
+            tuple(slice(first[i], None, stride[i]) for i in axes),
+            tuple(slice(a.start, None, a.every) for a in t),
+            tuple(slice(a.number) for a in t),
+            tuple(a.offset for a in t),
+            tuple(a.step for a in t),
+        )
 
 
 def valid_range(offset: int, stride: int, size: int, limit: int) -> tuple[int, int]:

@@ -264,14 +264,14 @@ def test_64_bit_offsets_give_the_same_convolution(monkeypatch, shape, size):
 
 
 def test_the_layout_of_inputs_and_output_does_not_change_a_convolution():
-    from tgrad.kernels.cuda.conv import _conv2d
+    from tgrad.kernels.cuda.conv import _convolution
 
     x, w = random(2, 16, 6, 4), random(16, 16, 3, 3, seed=1)
     want = reference(x.astype(np.float64), w.astype(np.float64), padding=1)
     for xs in (tensor(x, "cuda"), channels_last(x, "cuda")):
         for y in (tensor(np.empty_like(x), "cuda"), channels_last(x, "cuda")):
             arrays = y.array, xs.array, tensor(w, "cuda").array
-            _conv2d(*arrays, None, (1, 1), (1, 1), (1, 1), 1, (6, 4))
+            _convolution(*arrays, None, (1, 1), (1, 1), (1, 1), 1, (6, 4))
             assert error(y.cpu().numpy(), want) < 1e-6
 
 

@@ -3,6 +3,7 @@
 Every forward and input-gradient convolution is one *correlation*, a gather
 ``y[n,k,p,q] = sum over c,r,s of x[n, c, p*stride + offset + r*step, ...] w[g,k,c,r,s]`` with x zero
 outside. A strided convolution's transpose is one such gather for each residue class of pixels.
+Volumes are convolved as images whose channels are those of several planes.
 """
 
 from __future__ import annotations
@@ -13,40 +14,32 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu import depthwise, winograd
+from tgrad.kernels.cpu import depthwise, volume, winograd
 from tgrad.kernels.cpu.frame import Frame, Window
-from tgrad.kernels.windows import taps
+from tgrad.kernels.cpu.volume import Planes
+from tgrad.kernels.windows import residues
 from tgrad.runtime import memory
 
-Pair = tuple[int, ...]  # (height, width)
+Pair = tuple[int, ...]  # (height, width), or (depth, height, width)
 COLUMNS = 3 << 20  # bytes of im2col matrix made at a time: larger ones leave the cache
 
 
-@kernel("_conv2d", "cpu")
-def _conv2d(y, x, w, b, stride, padding, dilation, groups, size):
+@kernel("_convolution", "cpu")
+def _convolution(y, x, w, b, stride, padding, dilation, groups, size):
     filters = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
     with np.errstate(all="ignore"):
-        correlate(y, x, filters, b, stride, (-padding[0], -padding[1]), dilation)
+        correlate(y, x, filters, b, stride, tuple(-p for p in padding), dilation)
 
 
-@kernel("conv2d_backward_input", "cpu")
-def conv2d_backward_input(dx, g, w, stride, padding, dilation, groups, size):
-    w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).transpose(0, 2, 1, 3, 4)
+@kernel("convolution_backward_input", "cpu")
+def convolution_backward_input(dx, g, w, stride, padding, dilation, groups, size):
+    kernel_size = w.shape[2:]
+    w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+    ones = (1,) * len(size)
     with np.errstate(all="ignore"):
-        for i in range(min(stride[0], size[0])):
-            for j in range(min(stride[1], size[1])):
-                h = taps(i, stride[0], padding[0], dilation[0], w.shape[3])
-                v = taps(j, stride[1], padding[1], dilation[1], w.shape[4])
-                part = w[:, :, :, h.start :: h.every, v.start :: v.every]
-                correlate(
-                    dx[:, :, i :: stride[0], j :: stride[1]],
-                    g,
-                    part[:, :, :, : h.number, : v.number],
-                    None,
-                    (1, 1),
-                    (h.offset, v.offset),
-                    (h.step, v.step),
-                )
+        for part in residues(size, kernel_size, stride, padding, dilation):
+            taps = w[(..., *part.every)][(..., *part.kept)]
+            correlate(dx[(..., *part.pixels)], g, taps, None, ones, part.offset, part.step)
 
 
 def accumulator(dtype: np.dtype) -> np.dtype:
@@ -54,9 +47,9 @@ def accumulator(dtype: np.dtype) -> np.dtype:
 
 
 def correlate(
-    y: np.ndarray,  # (N, K, P, Q)
-    x: np.ndarray,  # (N, C, H, W)
-    w: np.ndarray,  # (G, K / G, C / G, R, S)
+    y: np.ndarray,  # (N, K, P, Q), or with O before them
+    x: np.ndarray,  # (N, C, H, W), or with D
+    w: np.ndarray,  # (G, K / G, C / G, R, S), or with T
     b: np.ndarray | None,
     stride: Pair,
     offset: Pair,
@@ -66,11 +59,14 @@ def correlate(
     if y.size == 0:
         return
     if math.prod(w.shape) == 0 or x.size == 0:
-        y[...] = 0 if b is None else b[:, None, None]
+        y[...] = 0 if b is None else b.reshape(-1, *(1,) * (y.ndim - 2))
         return
     dtype = accumulator(y.dtype)
     x, w = x.astype(dtype, copy=False), w.astype(dtype, copy=False)
     b = None if b is None else b.astype(dtype, copy=False)
+    if y.ndim == 5:
+        by_planes(y, x, w, b, stride, offset, step)
+        return
     for axis in (0, 1):  # steps backwards are steps forwards through the reversed filter
         if step[axis] < 0:
             w = np.flip(w, 3 + axis)
@@ -87,6 +83,32 @@ def correlate(
         winograd.correlate(y, x, w[0], b, offset)
     else:
         by_columns(y, x, w, b, stride, offset, step)
+
+
+def by_planes(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
+    """y of volumes, some planes at a time, as images of T times the channels."""
+    ones = (1, 1, 1)
+    if (w.shape[3:], stride, offset, x.shape[2:]) == (ones, ones, (0, 0, 0), y.shape[2:]):
+        n, k = y.shape[:2]
+        if y.flags.c_contiguous:  # one tap: planes of a volume lie together like rows of an image
+            images = x.reshape(n, x.shape[1], -1, x.shape[4])
+            correlate(
+                y.reshape(n, k, -1, y.shape[4]), images, w[:, :, :, 0], b, (1, 1), (0, 0), (1, 1)
+            )
+            return
+    planes = Planes(x, y.shape[2], w.shape[3], stride[0], offset[0], step[0], len(w))
+    w = volume.filters(w)
+    for images, depth, seen in planes:
+        whole = images.stop - images.start > 1
+        out = (
+            memory.empty((len(seen), y.shape[1], *y.shape[3:]), y.dtype)
+            if whole
+            else (y[images.start, :, depth].swapaxes(0, 1))
+        )
+        correlate(out, seen, w, b, stride[1:], offset[1:], step[1:])
+        if whole:
+            target = y[images, :, depth].swapaxes(1, 2)
+            target[...] = out.reshape(target.shape)
 
 
 # ---- 1x1 -----------------------------------------------------------------------------------------
@@ -175,8 +197,8 @@ def by_columns(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
 # ---- gradient of the weight ----------------------------------------------------------------------
 
 
-@kernel("conv2d_backward_weight", "cpu")
-def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
+@kernel("convolution_backward_weight", "cpu")
+def convolution_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
     if dw.size == 0:
         return
     if g.size == 0 or x.size == 0:
@@ -184,12 +206,28 @@ def conv2d_backward_weight(dw, g, x, stride, padding, dilation, groups, size):
         return
     dtype = accumulator(dw.dtype)
     g, x = g.astype(dtype, copy=False), x.astype(dtype, copy=False)
-    offset = (-padding[0], -padding[1])
+    offset = tuple(-p for p in padding)
+    weight = weight_by_planes if dw.ndim == 5 else weight_of_images
     with np.errstate(all="ignore"):
-        if groups > 1 and dw.shape[1] * (dw.shape[0] // groups) <= 8:
-            depthwise.weight(dw, g, x, stride, offset, dilation, groups)
-        else:
-            weight_by_columns(dw, g, x, stride, offset, dilation, groups)
+        weight(dw, g, x, stride, offset, dilation, groups)
+
+
+def weight_of_images(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
+    few = groups > 1 and dw.shape[1] * (dw.shape[0] // groups) <= 8
+    weight = depthwise.weight if few else weight_by_columns
+    weight(dw, g, x, stride, offset, step, groups)
+
+
+def weight_by_planes(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
+    """dw of volumes: the sum over some planes at a time of that of images."""
+    k, c, t, r, s = dw.shape
+    total = np.zeros((k, t * c, r, s), x.dtype)
+    term = np.empty_like(total)
+    for images, depth, seen in Planes(x, g.shape[2], t, stride[0], offset[0], step[0], groups):
+        some = volume.planes_of(g, images, depth)
+        weight_of_images(term, some, seen, stride[1:], offset[1:], step[1:], groups)
+        total += term
+    dw[...] = total.reshape(k, t, c, r, s).swapaxes(1, 2)
 
 
 def weight_by_columns(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import triton
@@ -9,27 +10,29 @@ import triton.language as tl
 
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
+from tgrad.kernels.windows import deep
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
-Pair = tuple[int, ...]  # (height, width)
+Pair = tuple[int, ...]  # (height, width), or (depth, height, width)
 
 
 @triton.jit
 def correlate_by_taps_kernel(
     y_ptr, x_ptr, w_ptr, b_ptr,
-    pixels, height, width, P, Q, filters, each,
-    stride_yn, stride_yk, stride_yp, stride_yq,
-    stride_xn, stride_xc, stride_xh, stride_xw,
-    stride_wg, stride_wk, stride_wc, stride_wr, stride_ws,
-    stride_p, stride_q, offset_h, offset_w, step_r, step_s,
-    C: tl.constexpr, R: tl.constexpr, S: tl.constexpr, HAS_BIAS: tl.constexpr,
-    ACC: tl.constexpr, WIDE: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr,
+    pixels, depth, height, width, O, P, Q, filters, each,
+    stride_yn, stride_yk, stride_yo, stride_yp, stride_yq,
+    stride_xn, stride_xc, stride_xd, stride_xh, stride_xw,
+    stride_wg, stride_wk, stride_wc, stride_wt, stride_wr, stride_ws,
+    stride_o, stride_p, stride_q, offset_d, offset_h, offset_w, step_t, step_r, step_s,
+    C: tl.constexpr, T: tl.constexpr, R: tl.constexpr, S: tl.constexpr, DEEP: tl.constexpr,
+    HAS_BIAS: tl.constexpr, ACC: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """y[n,f,p,q] = sum over c,r,s of x[n, group(f) * C + c, p*stride_p + ...] w[f,c,r,s].
 
     One program computes BLOCK_F filters by BLOCK_P pixels. x is read R * S times, all but the first
-    from cache; w once for each block of pixels.
+    from cache; w once for each block of pixels. DEEP as in :mod:`implicit_gemm`.
     """
     offs_p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     f = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
@@ -44,27 +47,41 @@ def correlate_by_taps_kernel(
     h = p * stride_p + offset_h
     v = q * stride_q + offset_w
     group = f // each
-    x_at = n * stride_xn + h * stride_xh + v * stride_xw
+    x_at = h * stride_xh + v * stride_xw
+    if DEEP:
+        o = n % O
+        n = n // O
+        d = o * stride_o + offset_d
+        x_at += d * stride_xd
+    x_at += n * stride_xn
     x_f = group * C * stride_xc
     w_at = group * stride_wg + f % each * stride_wk
     acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
-    for c in range(C):
+    for k in range(C * T):
+        c = k // T
+        t = k % T
         for r in range(R):
             for s in range(S):
                 inside = mask_p & (h + r * step_r >= 0) & (h + r * step_r < height)
                 inside = inside & (v + s * step_s >= 0) & (v + s * step_s < width)
                 x_tap = x_at + r * step_r * stride_xh + s * step_s * stride_xw
+                w_tap = w_at + c * stride_wc + r * stride_wr + s * stride_ws
+                if DEEP:
+                    inside = inside & (d + t * step_t >= 0) & (d + t * step_t < depth)
+                    x_tap += t * step_t * stride_xd
+                    w_tap += t * stride_wt
                 x = tl.load(
                     x_ptr + (x_f + c * stride_xc)[:, None] + x_tap[None, :],
                     mask=mask_f[:, None] & inside[None, :],
                     other=0,
                 ).to(ACC)
-                w_tap = w_at + c * stride_wc + r * stride_wr + s * stride_ws
                 w = tl.load(w_ptr + w_tap, mask=mask_f, other=0).to(ACC)
                 acc += w[:, None] * x
     if HAS_BIAS:
         acc += tl.load(b_ptr + f, mask=mask_f, other=0).to(ACC)[:, None]
     y_at = n * stride_yn + p * stride_yp + q * stride_yq
+    if DEEP:
+        y_at += o * stride_yo
     tl.store(
         y_ptr + (f * stride_yk)[:, None] + y_at[None, :],
         maths.to(acc, y_ptr.dtype.element_ty),
@@ -75,12 +92,12 @@ def correlate_by_taps_kernel(
 @triton.jit
 def weight_by_taps_kernel(
     dw_ptr, g_ptr, x_ptr,
-    pixels, height, width, P, Q, filters, each,
-    stride_k, stride_c, stride_r, stride_s,
-    stride_gn, stride_gk, stride_gp, stride_gq,
-    stride_xn, stride_xc, stride_xh, stride_xw,
-    stride_p, stride_q, offset_h, offset_w, step_r, step_s,
-    C: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
+    pixels, depth, height, width, O, P, Q, filters, each,
+    stride_k, stride_c, stride_t, stride_r, stride_s,
+    stride_gn, stride_gk, stride_go, stride_gp, stride_gq,
+    stride_xn, stride_xc, stride_xd, stride_xh, stride_xw,
+    stride_o, stride_p, stride_q, offset_d, offset_h, offset_w, step_t, step_r, step_s,
+    C: tl.constexpr, T: tl.constexpr, R: tl.constexpr, S: tl.constexpr, DEEP: tl.constexpr,
     ACC: tl.constexpr, WIDE: tl.constexpr, BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
     """dw[f,c,r,s] = sum over n,p,q of g[n,f,p,q] x[n, group(f) * C + c, p*stride_p + ...].
@@ -89,7 +106,8 @@ def weight_by_taps_kernel(
     """
     f = tl.program_id(0) * BLOCK_F + tl.arange(0, BLOCK_F)
     tap = tl.program_id(1)
-    c = tap // (R * S)
+    c = tap // (T * R * S)
+    t = tap // (R * S) % T
     r = tap // S % R
     s = tap % S
     offs = tl.arange(0, BLOCK_P)
@@ -108,13 +126,24 @@ def weight_by_taps_kernel(
         h = p * stride_p + offset_h + r * step_r
         v = q * stride_q + offset_w + s * step_s
         inside = (at < pixels) & (h >= 0) & (h < height) & (v >= 0) & (v < width)
+        g_at = p * stride_gp + q * stride_gq
+        x_at = h * stride_xh + v * stride_xw
+        if DEEP:
+            o = n % O
+            n = n // O
+            d = o * stride_o + offset_d + t * step_t
+            inside = inside & (d >= 0) & (d < depth)
+            g_at += o * stride_go
+            x_at += d * stride_xd
         mask = mask_f[:, None] & inside[None, :]
-        g_at = n * stride_gn + p * stride_gp + q * stride_gq
-        x_at = n * stride_xn + h * stride_xh + v * stride_xw
+        g_at += n * stride_gn
+        x_at += n * stride_xn
         g = tl.load(g_ptr + g_f[:, None] + g_at[None, :], mask=mask, other=0).to(ACC)
         x = tl.load(x_ptr + x_f[:, None] + x_at[None, :], mask=mask, other=0).to(ACC)
         acc += g * x
     out = f * stride_k + c * stride_c + r * stride_r + s * stride_s
+    if DEEP:
+        out += t * stride_t
     tl.store(dw_ptr + out, maths.to(tl.sum(acc, axis=1), dw_ptr.dtype.element_ty), mask=mask_f)
 
 
@@ -173,16 +202,19 @@ def correlate_by_taps(
     offset: Pair,
     step: Pair,
 ) -> None:
-    n, k, p, q = y.shape
-    _, each, channels, r, s = w.shape
-    c = chosen("depthwise", x, k, n * p * q) or TapConfig(4, 64 if cuda.is_emulated() else 128, 4)
+    n, k, *size = y.shape
+    _, each, channels, *kernel = w.shape
+    pixels = n * math.prod(size)
+    t, r, s = deep(kernel)
+    c = chosen("depthwise", x, k, pixels) or TapConfig(4, 64 if cuda.is_emulated() else 128, 4)
     cuda.launch(
         correlate_by_taps_kernel,
-        (triton.cdiv(n * p * q, c.block_p), triton.cdiv(k, c.block_f)),
+        (triton.cdiv(pixels, c.block_p), triton.cdiv(k, c.block_f)),
         y, x, w, w if b is None else b,
-        n * p * q, x.shape[2], x.shape[3], p, q, k, each,
-        *y.steps, *x.steps, *w.steps, *stride, *offset, *step,
-        C=channels, R=r, S=s, HAS_BIAS=b is not None, ACC=accumulator(x),
+        pixels, *deep(x.shape[2:]), *deep(size), k, each,
+        *deep(y.steps, 2), *deep(x.steps, 2), *deep(w.steps, 3),
+        *deep(stride), *deep(offset), *deep(step),
+        C=channels, T=t, R=r, S=s, DEEP=len(size) == 3, HAS_BIAS=b is not None, ACC=accumulator(x),
         WIDE=is_wide(y, x, w), BLOCK_F=c.block_f, BLOCK_P=c.block_p, num_warps=c.num_warps,
     )  # fmt: skip
 
@@ -190,16 +222,18 @@ def correlate_by_taps(
 def weight_by_taps(
     dw: CudaArray, g: CudaArray, x: CudaArray, geometry: tuple[int, ...], groups: int
 ) -> None:
-    n, k, p, q = g.shape
-    _, channels, r, s = dw.shape
+    n, k, *size = g.shape
+    _, channels, *kernel = dw.shape
+    pixels = n * math.prod(size)
+    t, r, s = deep(kernel)
     rule = TapConfig(8, 64, 4) if cuda.is_emulated() else TapConfig(4, 256, 4)
-    c = chosen("depthwise_backward_weight", x, k, n * p * q) or rule
+    c = chosen("depthwise_backward_weight", x, k, pixels) or rule
     cuda.launch(
         weight_by_taps_kernel,
-        (triton.cdiv(k, c.block_f), channels * r * s),
+        (triton.cdiv(k, c.block_f), channels * t * r * s),
         dw, g, x,
-        n * p * q, x.shape[2], x.shape[3], p, q, k, k // groups,
-        *dw.steps, *g.steps, *x.steps, *geometry,
-        C=channels, R=r, S=s, ACC=accumulator(x),
+        pixels, *deep(x.shape[2:]), *deep(size), k, k // groups,
+        *deep(dw.steps, 2), *deep(g.steps, 2), *deep(x.steps, 2), *geometry,
+        C=channels, T=t, R=r, S=s, DEEP=len(size) == 3, ACC=accumulator(x),
         WIDE=is_wide(dw, g, x), BLOCK_F=c.block_f, BLOCK_P=c.block_p, num_warps=c.num_warps,
     )  # fmt: skip

@@ -36,16 +36,17 @@ def reciprocal(divisor: int) -> tuple[int, int]:
     return -(-(1 << (31 + s)) // divisor) - (1 << 32), s - 1
 
 
-@triton.jit(do_not_specialize=["pixels", "height", "width", "Q"])
+@triton.jit(do_not_specialize=["pixels", "depth", "height", "width", "O", "Q"])
 def correlate_kernel(
     y_ptr, x_ptr, w_ptr, b_ptr,
-    pixels, height, width, image, Q, filters, channels,
-    stride_yn, stride_yk, stride_yp, stride_yq,
-    stride_xn, stride_xc, stride_xh, stride_xw,
-    stride_wg, stride_wk, stride_wc, stride_wr, stride_ws,
-    stride_p, stride_q, offset_h, offset_w, step_r, step_s,
-    R: tl.constexpr, S: tl.constexpr, CHANNELS_LAST: tl.constexpr, Y: tl.constexpr,
-    UNIT: tl.constexpr, HAS_BIAS: tl.constexpr, EVEN_C: tl.constexpr,
+    pixels, depth, height, width, O, image, Q, filters, channels,
+    stride_yn, stride_yk, stride_yo, stride_yp, stride_yq,
+    stride_xn, stride_xc, stride_xd, stride_xh, stride_xw,
+    stride_wg, stride_wk, stride_wc, stride_wt, stride_wr, stride_ws,
+    stride_o, stride_p, stride_q, offset_d, offset_h, offset_w, step_t, step_r, step_s,
+    T: tl.constexpr, R: tl.constexpr, S: tl.constexpr, DEEP: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr, Y: tl.constexpr, UNIT: tl.constexpr,
+    HAS_BIAS: tl.constexpr, EVEN_C: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_F: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -59,6 +60,9 @@ def correlate_kernel(
     are in multiples of UNIT. Y says what lies together in y: "channels", "pixels" (all of an
     image), or "rows". Bytes moved by a program: C * R * S * (BLOCK_F + BLOCK_P) elements, most of
     them from L2, and its tile of y; 2 * C * R * S * BLOCK_F * BLOCK_P flops.
+
+    With DEEP x is a volume (D, H, W), the filter T x R x S and the pixels count (n, o, p, q);
+    without it T is 1 and what concerns the depth is not compiled.
 
     Specialised: the filter's size; channels, filters, P * Q and strides on 16; strides on 1.
     """
@@ -82,7 +86,13 @@ def correlate_kernel(
     q = at % Q
     h = p * stride_p + offset_h
     v = q * stride_q + offset_w
-    x_at = n * (stride_xn * UNIT) + h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
+    x_at = h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
+    if DEEP:
+        o = n % O
+        n = n // O
+        d = o * stride_o + offset_d
+        x_at += d * (stride_xd * UNIT)
+    x_at += n * (stride_xn * UNIT)
     w_ptr += group * (stride_wg * UNIT)
     w_at = offs_f * (stride_wk * UNIT)
     acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
@@ -90,15 +100,23 @@ def correlate_kernel(
         x_ptr += group * channels
         step_xh = step_r * (stride_xh * UNIT)
         step_xw = step_s * (stride_xw * UNIT)
-        for i in range(R * S * tl.cdiv(channels, BLOCK_K)):
-            tap = i % (R * S)  # pyright: ignore[reportOperatorIssue]
+        for i in range(T * R * S * tl.cdiv(channels, BLOCK_K)):
+            tap = i % (T * R * S)  # pyright: ignore[reportOperatorIssue]
             r = tap // S
             s = tap % S
-            c = i // (R * S) * BLOCK_K + offs_k
-            inside = mask_p & (h + r * step_r >= 0) & (h + r * step_r < height)
-            inside = inside & (v + s * step_s >= 0) & (v + s * step_s < width)
-            x_tap = x_at + r * step_xh + s * step_xw
-            w_tap = w_at + r * (stride_wr * UNIT) + s * (stride_ws * UNIT)
+            c = i // (T * R * S) * BLOCK_K + offs_k
+            inside = mask_p & (v + s * step_s >= 0) & (v + s * step_s < width)
+            x_tap = x_at + s * step_xw
+            w_tap = w_at + s * (stride_ws * UNIT)
+            if DEEP:
+                t = tap // (R * S)
+                r = r % R
+                inside = inside & (d + t * step_t >= 0) & (d + t * step_t < depth)
+                x_tap += t * (step_t * stride_xd * UNIT)
+                w_tap += t * (stride_wt * UNIT)
+            inside = inside & (h + r * step_r >= 0) & (h + r * step_r < height)
+            x_tap += r * step_xh
+            w_tap += r * (stride_wr * UNIT)
             if EVEN_C:
                 mask_x = inside[:, None]
                 mask_w = mask_f[:, None]
@@ -113,10 +131,10 @@ def correlate_kernel(
             acc = tl.dot(w, tl.trans(x), acc, input_precision=PRECISION, out_dtype=ACC)
     else:
         x_ptr += group * channels * stride_xc
-        total = channels * R * S
+        total = channels * T * R * S
         for start in range(0, total, BLOCK_K):
             k = start + offs_k
-            c = k // (R * S)
+            c = k // (T * R * S)
             r = k // S % R
             s = k % S
             h_k = h[None, :] + (r * step_r)[:, None]
@@ -124,9 +142,16 @@ def correlate_kernel(
             inside = (h_k >= 0) & (h_k < height) & (v_k >= 0) & (v_k < width)
             inside = inside & mask_p[None, :] & (k < total)[:, None]
             x_k = c * stride_xc + r * step_r * stride_xh + s * step_s * stride_xw
+            w_k = c * stride_wc + r * stride_wr + s * stride_ws
+            if DEEP:
+                t = k // (R * S) % T
+                d_k = d[None, :] + (t * step_t)[:, None]
+                inside = inside & (d_k >= 0) & (d_k < depth)
+                x_k += t * step_t * stride_xd
+                w_k += t * stride_wt
             x = tl.load(x_ptr + x_k[:, None] + x_at[None, :], mask=inside, other=0)
             w = tl.load(
-                w_ptr + w_at[:, None] + (c * stride_wc + r * stride_wr + s * stride_ws)[None, :],
+                w_ptr + w_at[:, None] + w_k[None, :],
                 mask=mask_f[:, None] & (k < total)[None, :],
                 other=0,
             )
@@ -142,6 +167,8 @@ def correlate_kernel(
         y_p = n * stride_yn + at
     else:
         y_p = n * stride_yn + p * stride_yp + q * stride_yq
+    if DEEP:
+        y_p += o * stride_yo
     if Y == "channels":  # neighbours in a thread's vector and in a warp
         at = y_p[:, None] + (f * stride_yk)[None, :]
         tl.store(y_ptr + at, tl.trans(y), mask=mask_p[:, None] & mask_f[None, :])
@@ -152,19 +179,20 @@ def correlate_kernel(
 
 @triton.jit(
     do_not_specialize=[
-        "pixels", "each", "height", "width", "P", "Q",
+        "pixels", "each", "depth", "height", "width", "O", "P", "Q",
         "magic_image", "shift_image", "magic_row", "shift_row",
     ]
 )  # fmt: skip
 def weight_kernel(
     dw_ptr, g_ptr, x_ptr,
-    pixels, each, height, width, P, Q, filters, channels,
+    pixels, each, depth, height, width, O, P, Q, filters, channels,
     magic_image, shift_image, magic_row, shift_row,
-    stride_z, stride_k, stride_c, stride_r, stride_s,
-    stride_gn, stride_gk, stride_gp, stride_gq,
-    stride_xn, stride_xc, stride_xh, stride_xw,
-    stride_p, stride_q, offset_h, offset_w, step_r, step_s,
-    R: tl.constexpr, S: tl.constexpr, CHANNELS_LAST: tl.constexpr, UNIT: tl.constexpr,
+    stride_z, stride_k, stride_c, stride_t, stride_r, stride_s,
+    stride_gn, stride_gk, stride_go, stride_gp, stride_gq,
+    stride_xn, stride_xc, stride_xd, stride_xh, stride_xw,
+    stride_o, stride_p, stride_q, offset_d, offset_h, offset_w, step_t, step_r, step_s,
+    T: tl.constexpr, R: tl.constexpr, S: tl.constexpr, DEEP: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr, UNIT: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_F: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
 ):  # fmt: skip
@@ -175,7 +203,7 @@ def weight_kernel(
     added in order by :func:`add_parts_kernel`: no atomics, the same bits every time. Bytes moved by
     a program: each * (BLOCK_F + BLOCK_C) elements, most of them from L2, and its tile of a part;
     2 * each * BLOCK_F * BLOCK_C flops. With CHANNELS_LAST g's and x's strides are in multiples of
-    UNIT, and both have their groups' channels padded to it.
+    UNIT, and both have their groups' channels padded to it. DEEP as above.
 
     Specialised: the filter's size; channels, filters and strides on 16; strides on 1.
     """
@@ -193,9 +221,10 @@ def weight_kernel(
         offs_p = offs_p.to(tl.int64)
     mask_f = offs_f < filters
     if CHANNELS_LAST:
-        r = rest % (R * S) // S
+        t = rest // (R * S) % T
+        r = rest // S % R
         s = rest % S
-        c = rest // (R * S) * BLOCK_C + tl.arange(0, BLOCK_C)
+        c = rest // (T * R * S) * BLOCK_C + tl.arange(0, BLOCK_C)
         mask_c = c < channels
         # Padding holds zeros: masks that end on a multiple of UNIT leave loads wide.
         x_ptr += group * (tl.cdiv(channels, UNIT) * UNIT)
@@ -204,8 +233,9 @@ def weight_kernel(
         pad_c = c < tl.cdiv(channels, UNIT) * UNIT
     else:
         offs_c = rest * BLOCK_C + tl.arange(0, BLOCK_C)
-        mask_c = offs_c < channels * R * S
-        c = offs_c // (R * S)
+        mask_c = offs_c < channels * T * R * S
+        c = offs_c // (T * R * S)
+        t = offs_c // (R * S) % T
         r = offs_c // S % R
         s = offs_c % S
         x_ptr += group * channels * stride_xc
@@ -214,6 +244,7 @@ def weight_kernel(
         pad_c = mask_c
     if WIDE:
         c = c.to(tl.int64)
+    d_c = t * step_t + offset_d
     h_c = r * step_r + offset_h
     v_c = s * step_s + offset_w
     acc = tl.zeros((BLOCK_F, BLOCK_C), ACC)
@@ -226,7 +257,13 @@ def weight_kernel(
         at = at - n * (P * Q)
         p = quotient(at, Q, magic_row, shift_row, WIDE)
         q = at - p * Q
-        g_p = n * (stride_gn * UNIT) + p * (stride_gp * UNIT) + q * (stride_gq * UNIT)
+        g_p = p * (stride_gp * UNIT) + q * (stride_gq * UNIT)
+        if DEEP:
+            o = n % O
+            n = n // O
+            d_p = o * stride_o
+            g_p += o * (stride_go * UNIT)
+        g_p += n * (stride_gn * UNIT)
         h_p = p * stride_p
         v_p = q * stride_q
         if CHANNELS_LAST:
@@ -234,6 +271,10 @@ def weight_kernel(
             v = v_p + v_c
             inside = mask_p & (h >= 0) & (h < height) & (v >= 0) & (v < width)
             x_p = n * (stride_xn * UNIT) + h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
+            if DEEP:
+                d = d_p + d_c
+                inside = inside & (d >= 0) & (d < depth)
+                x_p += d * (stride_xd * UNIT)
             g = tl.load(
                 g_ptr + g_p[:, None] + offs_f[None, :],
                 mask=mask_p[:, None] & pad_f[None, :],
@@ -257,6 +298,11 @@ def weight_kernel(
             inside = inside & mask_p[None, :] & mask_c[:, None]
             x_p = n * stride_xn + h_p * stride_xh + v_p * stride_xw
             x_c = c * stride_xc + h_c * stride_xh + v_c * stride_xw
+            if DEEP:
+                d = d_p[None, :] + d_c[:, None]
+                inside = inside & (d >= 0) & (d < depth)
+                x_p += d_p * stride_xd
+                x_c += d_c * stride_xd
             x = tl.load(x_ptr + x_p[None, :] + x_c[:, None], mask=inside, other=0)
             x = tl.trans(x)  # (BLOCK_P, BLOCK_C)
         if UPCAST:
@@ -265,6 +311,8 @@ def weight_kernel(
         acc = tl.dot(g, x, acc, input_precision=PRECISION, out_dtype=ACC)
     f = group * filters + offs_f
     out = c * stride_c + r * stride_r + s * stride_s
+    if DEEP:
+        out += t * stride_t
     tl.store(
         dw_ptr + z * stride_z + (f * stride_k)[:, None] + out[None, :],
         maths.to(acc, dw_ptr.dtype.element_ty),

@@ -74,6 +74,6 @@ def correlation_weight(outs: list[Shape], ins: list[Shape]) -> int:
 
 FLOPS: dict[str, Callable[[list[Shape], list[Shape]], int]] = {
     "matmul": product, "linear": product, "addmm": added_product, "baddbmm": added_product,
-    "_conv2d": correlation, "conv2d_backward_input": correlation_input,
-    "conv2d_backward_weight": correlation_weight,
+    "_convolution": correlation, "convolution_backward_input": correlation_input,
+    "convolution_backward_weight": correlation_weight,
 }  # fmt: skip

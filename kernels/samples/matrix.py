@@ -95,6 +95,12 @@ c("nn.functional.conv2d", t(32, 96, 56, 56), t(96, 1, 7, 7), t(96), padding=3, g
 c("nn.functional.conv2d", t(32, 128, 28, 28), t(128, 32, 3, 3), padding=1, groups=4, narrow=SUMS)
 c("nn.functional.conv_transpose2d", t(32, 128, 28, 28), t(128, 64, 2, 2), t(64), 2, narrow=SUMS)
 c("nn.functional.conv1d", t(32, 80, 3000), t(512, 80, 3), t(512), padding=1, narrow=SUMS)
+c("nn.functional.conv3d", t(8, 64, 16, 28, 28), t(64, 64, 3, 3, 3), t(64), padding=1, narrow=SUMS)
+c("nn.functional.conv3d", t(8, 3, 16, 112, 112), t(64, 3, 3, 7, 7), None, (1, 2, 2), (1, 3, 3),
+  narrow=SUMS)  # fmt: skip
+c("nn.functional.conv3d", t(8, 64, 16, 28, 28), t(64, 1, 3, 3, 3), t(64), padding=1, groups=64,
+  narrow=SUMS)  # depthwise  # fmt: skip
+c("nn.functional.conv_transpose3d", t(8, 64, 8, 14, 14), t(64, 32, 2, 2, 2), t(32), 2, narrow=SUMS)
 c("nn.functional.conv2d", t(512, 64, 256, 512), t(64, 64, 3, 3), padding=1, backward=False,
   narrow=SUMS)  # 64-bit offsets  # fmt: skip
 

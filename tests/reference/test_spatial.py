@@ -22,6 +22,17 @@ LAYERS = {
     "avg pool 3d divisor": (lambda nn: nn.AvgPool3d(2, divisor_override=5), (2, 4, 4, 4)),
     "adaptive avg 3d": (lambda nn: nn.AdaptiveAvgPool3d((3, None, 2)), (1, 2, 4, 3, 5)),
     "adaptive max 3d": (lambda nn: nn.AdaptiveMaxPool3d(2), (2, 3, 5, 4)),
+    "conv 3d": (lambda nn: nn.Conv3d(2, 3, (2, 3, 2), 2, 1), (1, 2, 4, 5, 4)),
+    "conv 3d groups": (
+        lambda nn: nn.Conv3d(2, 4, 2, dilation=(1, 2, 1), groups=2, bias=False), (2, 3, 4, 3)),
+    "conv 3d same": (lambda nn: nn.Conv3d(1, 2, (3, 2, 1), padding="same"), (1, 1, 3, 3, 2)),
+    **{f"conv 3d {mode}": (
+        lambda nn, mode=mode: nn.Conv3d(1, 2, 2, padding=(1, 0, 1), padding_mode=mode),
+        (1, 1, 3, 2, 3)) for mode in ("reflect", "replicate", "circular")},
+    "conv transpose 3d": (
+        lambda nn: nn.ConvTranspose3d(2, 2, 2, (2, 1, 2), 1, (1, 0, 0), 2), (2, 2, 3, 3, 2)),
+    "conv transpose 3d dilated": (
+        lambda nn: nn.ConvTranspose3d(1, 2, 2, bias=False, dilation=(1, 2, 3)), (1, 2, 2, 3)),
     "unfold": (lambda nn: nn.Unfold((2, 3), (1, 2), (0, 1), 2), (2, 3, 5, 6)),
     "unfold alone": (lambda nn: nn.Unfold(2), (3, 4, 4)),
     "fold": (lambda nn: nn.Fold((5, 6), 2, padding=1, stride=(2, 1)), (2, 8, 21)),

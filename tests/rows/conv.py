@@ -61,6 +61,54 @@ def conv_transpose2d(
     return y if x.ndim == 4 else y[0]
 
 
+def conv3d(
+    x, w, b=None, stride: Sizes = 1, padding: Sizes | str = 0, dilation: Sizes = 1, groups=1
+):
+    """The sum over planes of the filters of :func:`conv2d` of the planes that they meet."""
+    (sd, *plane_stride), (dd, *plane_dilation) = triple(stride), triple(dilation)
+    t = w.shape[2]
+    if isinstance(padding, str):
+        total, rest = (dd * (t - 1) if padding == "same" else 0), padding
+        front, back = total // 2, total - total // 2
+    else:
+        front, *rest = triple(padding)
+        back, rest = front, tuple(rest)
+    wide = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(front, back), (0, 0), (0, 0)])
+    planes = []
+    for o in range((wide.shape[-3] - dd * (t - 1) - 1) // sd + 1):
+        seen = [wide[..., o * sd + k * dd, :, :] for k in range(t)]
+        planes.append(sum(
+            conv2d(a, w[:, :, k], None, tuple(plane_stride), rest, tuple(plane_dilation), groups)
+            for k, a in enumerate(seen)
+        ))  # fmt: skip
+    y = np.stack(planes, -3)
+    return y if b is None else y + b[:, None, None, None]
+
+
+def conv_transpose3d(
+    x, w, b=None, stride: Sizes = 1, padding: Sizes = 0, output_padding: Sizes = 0, groups=1,
+    dilation: Sizes = 1,
+):  # fmt: skip
+    """Each plane of x adds its 2-D transposed convolution with each plane of the filters."""
+    (sd, *plane_stride), (pd, *plane_padding) = triple(stride), triple(padding)
+    (od, *plane_extra), (dd, *plane_dilation) = triple(output_padding), triple(dilation)
+    depth, t = x.shape[-3], w.shape[2]
+    planes: list = [0] * ((depth - 1) * sd + dd * (t - 1) + 1 + od)
+    for d in range(depth):
+        for k in range(t):
+            planes[d * sd + k * dd] = planes[d * sd + k * dd] + conv_transpose2d(
+                x[..., d, :, :], w[:, :, k], None, tuple(plane_stride), tuple(plane_padding),
+                tuple(plane_extra), groups, tuple(plane_dilation),
+            )  # fmt: skip
+    shape = np.broadcast_shapes(*[np.shape(p) for p in planes])
+    y = np.stack([np.broadcast_to(p, shape) for p in planes[pd : len(planes) - pd]], -3)
+    return y if b is None else y + b[:, None, None, None]
+
+
+def triple(v) -> tuple:
+    return v if isinstance(v, tuple) else (v, v, v)
+
+
 def conv1d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
     padding = padding if isinstance(padding, str) else (0, padding)
     y = conv2d(x[..., None, :], w[:, :, None], b, (1, stride), padding, (1, dilation), groups)
@@ -111,5 +159,23 @@ ROWS = [
         s(t(2, 3, 5), t(3, 4, 3), t(4), stride=2, padding=1, output_padding=1),
         s(t(4, 6), t(4, 2, 2), groups=2, dilation=2),
         ref=conv_transpose1d,
+    ),
+    row(
+        "conv3d",
+        s(t(1, 2, 3, 4, 3), t(3, 2, 2, 3, 3), t(3), padding=1),
+        s(t(2, 4, 3, 2), t(3, 2, 1, 1, 1)),  # unbatched, 1x1x1
+        s(t(2, 4, 5, 4, 3), t(2, 2, 3, 2, 2), t(2), (2, 1, 2), (1, 0, 1), groups=2),
+        s(t(1, 3, 3, 3, 4), t(3, 1, 2, 3, 2), t(3), padding="same", groups=3),  # depthwise
+        s(t(1, 1, 5, 3, 4), t(1, 1, 2, 2, 3), padding="same", dilation=(3, 1, 1)),
+        s(t(0, 2, 3, 3, 3), t(3, 2, 2, 2, 2), t(3)),
+        s(t(1, 17, 2, 3, 3), t(18, 17, 2, 2, 2), stride=(1, 2, 1), padding=(1, 0, 0)),
+        ref=conv3d,
+    ),
+    row(
+        "conv_transpose3d",
+        s(t(1, 2, 2, 3, 2), t(2, 3, 2, 3, 2), t(3)),
+        s(t(1, 4, 2, 2, 3), t(4, 1, 3, 2, 2), t(2), (2, 1, 2), 1, (1, 0, 1), 2),
+        s(t(2, 3, 2, 2), t(2, 2, 2, 1, 2), stride=2, dilation=(3, 1, 2), output_padding=(2, 1, 0)),
+        ref=conv_transpose3d,
     ),
 ]

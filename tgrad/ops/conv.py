@@ -2,15 +2,17 @@
 
 The three hidden ops are closed under differentiation: each one's gradients are the other two, so
 every order exists. ``conv_transpose2d`` is the gradient of a convolution with respect to its input.
+Images and volumes go through the same ops; a pair is then a triple, (O, P, Q) for (P, Q), (D, H, W)
+for (H, W), (T, R, S) for (R, S).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tgrad.dispatch import Spec, composite, gradient, op
-from tgrad.ops.geometry import Pair, Sizes, check_floating, pair, single
+from tgrad.ops.geometry import Pair, Sizes, check_floating, several
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -22,7 +24,7 @@ PUBLIC = ("tgrad", "nn.functional")
 
 
 @op(spaces=())
-def _conv2d(
+def _convolution(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
@@ -43,23 +45,23 @@ def _conv2d(
     return Spec((x.shape[0], w.shape[0], *size), x.dtype)
 
 
-@gradient(_conv2d, "x")
+@gradient(_convolution, "x")
 def _(g, w, x_spec, stride, padding, dilation, groups):
-    return conv2d_backward_input(g, w, stride, padding, dilation, groups, x_spec.shape[2:])
+    return convolution_backward_input(g, w, stride, padding, dilation, groups, x_spec.shape[2:])
 
 
-@gradient(_conv2d, "w")
+@gradient(_convolution, "w")
 def _(g, x, w_spec, stride, padding, dilation, groups):
-    return conv2d_backward_weight(g, x, stride, padding, dilation, groups, w_spec.shape[2:])
+    return convolution_backward_weight(g, x, stride, padding, dilation, groups, w_spec.shape[2:])
 
 
-@gradient(_conv2d, "b")
+@gradient(_convolution, "b")
 def _(g):
-    return g.sum((0, 2, 3))
+    return g.sum((0, *range(2, g.ndim)))
 
 
 @op(spaces=())
-def conv2d_backward_input(
+def convolution_backward_input(
     g: Tensor, w: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, size: Pair
 ) -> Spec:
     """dx[n,c,h,w] = sum over k,r,s of g[n,k,p,q] w[k,c,r,s], p*stride - padding + r*dilation = h.
@@ -72,18 +74,18 @@ def conv2d_backward_input(
     return Spec((g.shape[0], w.shape[1] * groups, *size), g.dtype)
 
 
-@gradient(conv2d_backward_input, "g")
+@gradient(convolution_backward_input, "g")
 def _(gg, g_spec, w, stride, padding, dilation, groups):
-    return _conv2d(gg, w, None, stride, padding, dilation, groups, g_spec.shape[2:])
+    return _convolution(gg, w, None, stride, padding, dilation, groups, g_spec.shape[2:])
 
 
-@gradient(conv2d_backward_input, "w")
+@gradient(convolution_backward_input, "w")
 def _(gg, g, w_spec, stride, padding, dilation, groups):
-    return conv2d_backward_weight(g, gg, stride, padding, dilation, groups, w_spec.shape[2:])
+    return convolution_backward_weight(g, gg, stride, padding, dilation, groups, w_spec.shape[2:])
 
 
 @op(spaces=())
-def conv2d_backward_weight(
+def convolution_backward_weight(
     g: Tensor, x: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, size: Pair
 ) -> Spec:
     """dw[k,c,r,s] = sum over n,p,q of g[n,k,p,q] x[n, c, p*stride - padding + r*dilation, .].
@@ -94,14 +96,14 @@ def conv2d_backward_weight(
     return Spec((g.shape[1], x.shape[1] // groups, *size), g.dtype)
 
 
-@gradient(conv2d_backward_weight, "g")
+@gradient(convolution_backward_weight, "g")
 def _(gg, g_spec, x, stride, padding, dilation, groups):
-    return _conv2d(x, gg, None, stride, padding, dilation, groups, g_spec.shape[2:])
+    return _convolution(x, gg, None, stride, padding, dilation, groups, g_spec.shape[2:])
 
 
-@gradient(conv2d_backward_weight, "x")
+@gradient(convolution_backward_weight, "x")
 def _(gg, g, x_spec, stride, padding, dilation, groups):
-    return conv2d_backward_input(g, gg, stride, padding, dilation, groups, x_spec.shape[2:])
+    return convolution_backward_input(g, gg, stride, padding, dilation, groups, x_spec.shape[2:])
 
 
 # ---- checks --------------------------------------------------------------------------------------
@@ -188,19 +190,19 @@ def check_geometry(name: str, stride: Pair, padding: Pair, dilation: Pair) -> No
 def named_padding(name: str, padding: str, extent: Pair, stride: Pair) -> tuple[Pair, Pair]:
     """Padding before and after for "valid" and "same"; an odd one more goes after."""
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return (0,) * len(extent), (0,) * len(extent)
     if padding != "same":
         raise RuntimeError(f"{name}: Invalid padding string: '{padding}'")
-    if stride != (1, 1):
+    if max(stride) > 1:
         raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions")
-    before = ((extent[0] - 1) // 2, (extent[1] - 1) // 2)
-    return before, (extent[0] - 1 - before[0], extent[1] - 1 - before[1])
+    before = tuple((e - 1) // 2 for e in extent)
+    return before, tuple(e - 1 - p for e, p in zip(extent, before, strict=True))
 
 
 def output_size(name: str, image: Pair, kernel: Pair, padded: Pair, extent: Pair, stride: Pair):
     """(P, Q) for an input that is ``padded`` and a dilated kernel that covers ``extent``."""
-    space = slice(2 - int(name[-2]), 2)
-    if min(padded[i] - extent[i] for i in (0, 1)) < 0 or min(kernel) < 1:
+    space = slice(len(image) - int(name[-2]), None)
+    if min(p - e for p, e in zip(padded, extent, strict=True)) < 0 or min(kernel) < 1:
         shown = " x ".join(str(n) for n in padded[space])
         raise RuntimeError(
             f"{name}: Calculated padded input size per channel: ({shown}). Kernel size: "
@@ -212,29 +214,87 @@ def output_size(name: str, image: Pair, kernel: Pair, padded: Pair, extent: Pair
             f"{name}: Only zero batch or zero channel inputs are supported, but got input of "
             f"spatial size {list(image[space])}"
         )
-    return tuple((padded[i] - extent[i]) // stride[i] + 1 for i in (0, 1))
+    return tuple((p - e) // s + 1 for p, e, s in zip(padded, extent, stride, strict=True))
+
+
+def axes(name: str, what: str, value: Any, absent: int) -> Pair:
+    """``value`` for each axis, with ``absent`` for the height that signals do not have."""
+    space = int(name[-2])
+    found = several(name, what, value, space)
+    return (absent, *found) if space == 1 else found
+
+
+def as_batch(name: str, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with every dim of the ops: a batch, and the height that signals do not have."""
+    space = int(name[-2])
+    flat = (1,) * (space == 1)
+    if flat:
+        weight = weight.reshape(*weight.shape[:2], 1, weight.shape[2])
+    if flat or input.ndim == space + 1:
+        n = input.shape[0] if input.ndim == space + 2 else 1
+        input = input.reshape(n, input.shape[-space - 1], *flat, *input.shape[-space:])
+    return input, weight
+
+
+def like_batch(name: str, y: Tensor, input: Tensor) -> Tensor:
+    """y without the dims that :func:`as_batch` put in."""
+    space = int(name[-2])
+    if y.ndim == input.ndim:
+        return y
+    return y.reshape(*y.shape[space + 2 - input.ndim : 2], *y.shape[y.ndim - space :])
 
 
 def convolve(
-    name: str,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Pair | str,
-    dilation: Pair,
-    groups: int,
-) -> Tensor:
-    """The convolution of checked operands of 4 dims."""
-    check_geometry(name, stride, (0, 0) if isinstance(padding, str) else padding, dilation)
-    kernel, image = weight.shape[2:], input.shape[2:]
-    extent = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
-    before = after = padding
-    if isinstance(before, str) or isinstance(after, str):
-        before, after = named_padding(name, str(padding), extent, stride)
-    padded = (image[0] + before[0] + after[0], image[1] + before[1] + after[1])
-    size = output_size(name, image, kernel, padded, extent, stride)
-    return _conv2d(input, weight, bias, stride, before, dilation, groups, size)
+    name: str, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sizes,
+    padding: Sizes | str, dilation: Sizes, groups: int,
+) -> Tensor:  # fmt: skip
+    """The convolution ``name``, with all that its arguments can say."""
+    check_operands(name, input, weight, bias, groups, False)
+    step, spread = axes(name, "stride", stride, 1), axes(name, "dilation", dilation, 1)
+    before = after = (0,) * len(step)
+    if not isinstance(padding, str):
+        before = after = axes(name, "padding", padding, 0)
+    check_geometry(name, step, before, spread)
+    x, w = as_batch(name, input, weight)
+    kernel, image = w.shape[2:], x.shape[2:]
+    extent = tuple(d * (k - 1) + 1 for d, k in zip(spread, kernel, strict=True))
+    if isinstance(padding, str):
+        before, after = named_padding(name, padding, extent, step)
+    padded = tuple(map(sum, zip(image, before, after, strict=True)))
+    size = output_size(name, image, kernel, padded, extent, step)
+    return like_batch(name, _convolution(x, w, bias, step, before, spread, groups, size), input)
+
+
+def transpose_convolve(
+    name: str, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes,
+    output_padding: Sizes, groups: int, dilation: Sizes,
+) -> Tensor:  # fmt: skip
+    """The transposed convolution ``name``."""
+    check_operands(name, input, weight, bias, groups, True)
+    step, spread = axes(name, "stride", stride, 1), axes(name, "dilation", dilation, 1)
+    pad, more = axes(name, "padding", padding, 0), axes(name, "output_padding", output_padding, 0)
+    check_geometry(name, step, pad, spread)
+    if min(more) < 0:
+        raise RuntimeError(f"{name}: negative output_padding is not supported")
+    if any(m >= max(s, d, 1) for m, s, d in zip(more, step, spread, strict=True)):
+        raise RuntimeError(
+            f"{name}: output padding must be smaller than either stride or dilation, but got "
+            f"output_padding {more}, stride {step}, dilation {spread}"
+        )
+    x, w = as_batch(name, input, weight)
+    size = tuple(
+        (x.shape[2 + i] - 1) * step[i] - 2 * pad[i] + spread[i] * (w.shape[2 + i] - 1) + more[i] + 1
+        for i in range(len(step))
+    )
+    if min(size) < 1 or math.prod(x.shape[1:]) == 0:
+        raise RuntimeError(
+            f"{name}: Given input size per channel: {list(x.shape[2:])}. Calculated output "
+            f"size per channel: {list(size)}. Output size is too small"
+        )
+    y = convolution_backward_input(x, w, step, pad, spread, groups, size)
+    if bias is not None:
+        y = y + bias.reshape(-1, *(1,) * len(size))
+    return like_batch(name, y, input)
 
 
 # ---- public --------------------------------------------------------------------------------------
@@ -265,12 +325,7 @@ def conv2d(
     Source: on the CPU Winograd F(2x2, 3x3) (Lavin and Gray 2015, arXiv:1509.09308) or im2col
         (Chellapilla et al. 2006); on a GPU implicit GEMM (Chetlur et al. 2014, arXiv:1410.0759).
     """
-    check_operands("conv2d", input, weight, bias, groups, False)
-    strides, dilations = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
-    paddings = padding if isinstance(padding, str) else pair("conv2d", "padding", padding)
-    batched = input if input.ndim == 4 else input.reshape(1, *input.shape)
-    y = convolve("conv2d", batched, weight, bias, strides, paddings, dilations, groups)
-    return y if input.ndim == 4 else y.reshape(y.shape[1:])
+    return convolve("conv2d", input, weight, bias, stride, padding, dilation, groups)
 
 
 @composite(spaces=PUBLIC)
@@ -288,52 +343,26 @@ def conv1d(
     Shape: (N, C, L) or (C, L), weight (K, C / groups, S), bias (K) -> (N, K, Q) or (K, Q)
     dtype, Raises: as conv2d
     """
-    check_operands("conv1d", input, weight, bias, groups, False)
-    strides = (1, single("conv1d", "stride", stride))
-    dilations = (1, single("conv1d", "dilation", dilation))
-    paddings = padding if isinstance(padding, str) else (0, single("conv1d", "padding", padding))
-    n = input.shape[0] if input.ndim == 3 else 1
-    batched = input.reshape(n, input.shape[-2], 1, input.shape[-1])
-    filters = weight.reshape(*weight.shape[:2], 1, weight.shape[2])
-    y = convolve("conv1d", batched, filters, bias, strides, paddings, dilations, groups)
-    return y.reshape(*y.shape[3 - input.ndim : 2], y.shape[3])
+    return convolve("conv1d", input, weight, bias, stride, padding, dilation, groups)
 
 
-def transpose_convolve(
-    name: str,
+@composite(spaces=PUBLIC)
+def conv3d(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    groups: int,
-    dilation: Pair,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
 ) -> Tensor:
-    """The transposed convolution of checked operands of 4 dims."""
-    check_geometry(name, stride, padding, dilation)
-    if min(output_padding) < 0:
-        raise RuntimeError(f"{name}: negative output_padding is not supported")
-    if any(output_padding[i] >= max(stride[i], dilation[i], 1) for i in (0, 1)):
-        raise RuntimeError(
-            f"{name}: output padding must be smaller than either stride or dilation, but got "
-            f"output_padding {output_padding}, stride {stride}, dilation {dilation}"
-        )
-    size = tuple(
-        (input.shape[2 + i] - 1) * stride[i]
-        - 2 * padding[i]
-        + dilation[i] * (weight.shape[2 + i] - 1)
-        + output_padding[i]
-        + 1
-        for i in (0, 1)
-    )
-    if min(size) < 1 or math.prod(input.shape[1:]) == 0:
-        raise RuntimeError(
-            f"{name}: Given input size per channel: {list(input.shape[2:])}. Calculated output "
-            f"size per channel: {list(size)}. Output size is too small"
-        )
-    y = conv2d_backward_input(input, weight, stride, padding, dilation, groups, size)
-    return y if bias is None else y + bias.reshape(-1, 1, 1)
+    """3-D cross-correlation: :func:`conv2d` with a depth.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W), weight (K, C / groups, T, R, S), bias (K) -> (N, K, O,
+        P, Q) or (K, O, P, Q)
+    dtype, Raises: as conv2d
+    """
+    return convolve("conv3d", input, weight, bias, stride, padding, dilation, groups)
 
 
 @composite(spaces=PUBLIC)
@@ -357,16 +386,9 @@ def conv_transpose2d(
     dtype: that of the input, floating
     Raises: RuntimeError for ranks, channels, groups, dtypes or sizes that do not fit together.
     """
-    name = "conv_transpose2d"
-    check_operands(name, input, weight, bias, groups, True)
-    stride_, padding_ = pair(name, "stride", stride), pair(name, "padding", padding)
-    output_padding_ = pair(name, "output_padding", output_padding)
-    dilations = pair(name, "dilation", dilation)
-    batched = input if input.ndim == 4 else input.reshape(1, *input.shape)
-    y = transpose_convolve(
-        name, batched, weight, bias, stride_, padding_, output_padding_, groups, dilations
+    return transpose_convolve(
+        "conv_transpose2d", input, weight, bias, stride, padding, output_padding, groups, dilation
     )
-    return y if input.ndim == 4 else y.reshape(y.shape[1:])
 
 
 @composite(spaces=PUBLIC)
@@ -385,20 +407,33 @@ def conv_transpose1d(
     Shape: (N, C, L) or (C, L), weight (C, K / groups, S), bias (K) -> (N, K, Q) or (K, Q)
     dtype, Raises: as conv_transpose2d
     """
-    name = "conv_transpose1d"
-    check_operands(name, input, weight, bias, groups, True)
-    stride_, padding_, output_padding_, dilation_ = (single(name, what, v) for what, v in (
-        ("stride", stride), ("padding", padding), ("output_padding", output_padding),
-        ("dilation", dilation)))  # fmt: skip
-    n = input.shape[0] if input.ndim == 3 else 1
-    batched = input.reshape(n, input.shape[-2], 1, input.shape[-1])
-    filters = weight.reshape(*weight.shape[:2], 1, weight.shape[2])
-    y = transpose_convolve(
-        name, batched, filters, bias, (1, stride_), (0, padding_), (0, output_padding_), groups,
-        (1, dilation_),
-    )  # fmt: skip
-    return y.reshape(*y.shape[3 - input.ndim : 2], y.shape[3])
+    return transpose_convolve(
+        "conv_transpose1d", input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
-__all__ = ["conv1d", "conv2d", "conv2d_backward_input", "conv2d_backward_weight",
-           "conv_transpose1d", "conv_transpose2d"]  # fmt: skip
+@composite(spaces=PUBLIC)
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """The gradient of :func:`conv3d` with respect to its input, as an op of its own.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W), weight (C, K / groups, T, R, S), bias (K) -> (N, K, O,
+        P, Q) or (K, O, P, Q)
+    dtype, Raises: as conv_transpose2d
+    """
+    return transpose_convolve(
+        "conv_transpose3d", input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+           "conv_transpose3d", "convolution_backward_input",
+           "convolution_backward_weight"]  # fmt: skip

@@ -31,7 +31,14 @@ from tgrad.nn.modules.activation import (
     Threshold,
 )
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
-from tgrad.nn.modules.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from tgrad.nn.modules.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from tgrad.nn.modules.ctc import CTCLoss
 from tgrad.nn.modules.distance import CosineSimilarity, PairwiseDistance
 from tgrad.nn.modules.dropout import (
@@ -159,8 +166,10 @@ __all__ = [
     "ConstantPad3d",
     "Conv1d",
     "Conv2d",
+    "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",

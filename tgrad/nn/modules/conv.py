@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Size1 = int | tuple[int]
 Size2 = int | tuple[int, int]
+Size3 = int | tuple[int, int, int]
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
@@ -197,6 +198,38 @@ class Conv2d(_Conv):
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
+class Conv3d(_Conv):
+    """Cross-correlation with learned windows.
+
+    Shape: (N, C, D, H, W) or (C, D, H, W) -> the same with out_channels and the window's output
+        size.
+    Raises: ValueError for channels that ``groups`` does not divide or an unknown padding.
+    """
+
+    rank = 3
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size3,
+        stride: Size3 = 1,
+        padding: str | Size3 = 0,
+        dilation: Size3 = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: str | Device | None = None,
+        dtype: DType | None = None,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+                         bias, padding_mode, device, dtype)  # fmt: skip
+
+    def forward(self, input: Tensor) -> Tensor:
+        x, padding = self.padded(input)
+        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
 class _ConvTranspose(_ConvNd):
     """The gradient of a convolution by its input, as a layer: windows are added up.
 
@@ -268,6 +301,17 @@ class ConvTranspose2d(_ConvTranspose):
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         return F.conv_transpose2d(
+            input, self.weight, self.bias, self.stride, self.padding,
+            self.extra(input, output_size), self.groups, self.dilation,
+        )  # fmt: skip
+
+
+class ConvTranspose3d(_ConvTranspose):
+    __doc__ = _ConvTranspose.__doc__
+    rank = 3  # (N, C, D, H, W) or (C, D, H, W)
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return F.conv_transpose3d(
             input, self.weight, self.bias, self.stride, self.padding,
             self.extra(input, output_size), self.groups, self.dilation,
         )  # fmt: skip
