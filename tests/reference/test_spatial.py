@@ -15,6 +15,13 @@ from tests.reference.test_layers import assert_same, pair
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+
+def samples(nn, space: int):
+    """The places of windows, of two samples and channels."""
+    library = tgrad if nn is tgrad.nn else torch
+    return library.tensor(np.random.default_rng(5).random((2, 2, space)))
+
+
 LAYERS = {
     "max pool 3d": (lambda nn: nn.MaxPool3d((2, 3, 2), (1, 2, 2), (1, 1, 0)), (2, 2, 4, 5, 6)),
     "max pool 3d alone": (lambda nn: nn.MaxPool3d(2, ceil_mode=True), (2, 3, 5, 4)),
@@ -25,7 +32,7 @@ LAYERS = {
     "conv 3d": (lambda nn: nn.Conv3d(2, 3, (2, 3, 2), 2, 1), (1, 2, 4, 5, 4)),
     "conv 3d groups": (
         lambda nn: nn.Conv3d(2, 4, 2, dilation=(1, 2, 1), groups=2, bias=False), (2, 3, 4, 3)),
-    "conv 3d same": (lambda nn: nn.Conv3d(1, 2, (3, 2, 1), padding="same"), (1, 1, 3, 3, 2)),
+    "conv 3d same": (lambda nn: nn.Conv3d(1, 2, (3, 1, 5), padding="same"), (1, 1, 3, 3, 2)),
     **{f"conv 3d {mode}": (
         lambda nn, mode=mode: nn.Conv3d(1, 2, 2, padding=(1, 0, 1), padding_mode=mode),
         (1, 1, 3, 2, 3)) for mode in ("reflect", "replicate", "circular")},
@@ -33,6 +40,14 @@ LAYERS = {
         lambda nn: nn.ConvTranspose3d(2, 2, 2, (2, 1, 2), 1, (1, 0, 0), 2), (2, 2, 3, 3, 2)),
     "conv transpose 3d dilated": (
         lambda nn: nn.ConvTranspose3d(1, 2, 2, bias=False, dilation=(1, 2, 3)), (1, 2, 2, 3)),
+    "power mean 1d": (lambda nn: nn.LPPool1d(2, 3, 2), (2, 2, 8)),
+    "power mean 2d": (lambda nn: nn.LPPool2d(4, (2, 3), 1, ceil_mode=True), (2, 4, 5)),
+    "power mean 3d": (lambda nn: nn.LPPool3d(2.0, 2), (1, 2, 4, 2, 4)),
+    "power mean infinite": (lambda nn: nn.LPPool2d(float("inf"), 2), (1, 2, 4, 4)),
+    "fractional 2d": (
+        lambda nn: nn.FractionalMaxPool2d(2, (3, 4), _random_samples=samples(nn, 2)), (2, 2, 6, 7)),
+    "fractional 3d": (lambda nn: nn.FractionalMaxPool3d((2, 1, 3), output_ratio=(0.5, 0.7, 0.4),
+        _random_samples=samples(nn, 3)), (2, 4, 5, 6)),
     "unfold": (lambda nn: nn.Unfold((2, 3), (1, 2), (0, 1), 2), (2, 3, 5, 6)),
     "unfold alone": (lambda nn: nn.Unfold(2), (3, 4, 4)),
     "fold": (lambda nn: nn.Fold((5, 6), 2, padding=1, stride=(2, 1)), (2, 8, 21)),
@@ -51,6 +66,7 @@ LAYERS = {
         lambda nn: nn.InstanceNorm3d(2, track_running_stats=True).eval(), (2, 2, 1, 2)),
 }  # fmt: skip
 NAMES = sorted({type(make(torch.nn)).__name__ for make, _ in LAYERS.values()})
+NAMES += [f"MaxUnpool{n}d" for n in (1, 2, 3)]
 each = pytest.mark.parametrize("name", LAYERS)
 
 
@@ -143,3 +159,48 @@ def test_old_state_dicts_of_instance_norm_are_read_alike():
         kept = nn.InstanceNorm1d(3, track_running_stats=True)
         assert str(kept.load_state_dict(old)) == "<All keys matched successfully>"
         assert int(kept.num_batches_tracked) == 0
+
+
+@pytest.mark.parametrize("rank", (1, 2, 3))
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_unpooling_agrees(rank: int, device: str):
+    shape = (2, 2, 7, 5, 6)[: rank + 2]
+    a = np.random.default_rng(0).standard_normal(shape)
+    found = []
+    for nn, lib in ((tgrad.nn, tgrad), (torch.nn, torch)):
+        pool = getattr(nn, f"MaxPool{rank}d")(3, 2, 1, return_indices=True)
+        back = getattr(nn, f"MaxUnpool{rank}d")(3, 2, 1)
+        x = lib.tensor(a)
+        x = (x.to(device) if lib is tgrad else x).requires_grad_()
+        y = back(*pool(x), output_size=x.shape)
+        (y * y * y).sum().backward()
+        found.append((repr(back), y.detach().cpu().numpy(), x.grad.cpu().numpy()))
+    assert found[0][0] == found[1][0]
+    for ours, theirs in zip(found[0][1:], found[1][1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_the_gradient_of_a_power_mean_of_zeros_is_zero_in_both():
+    for nn, lib in ((tgrad.nn, tgrad), (torch.nn, torch)):
+        x = lib.zeros(1, 1, 4, requires_grad=True)
+        nn.LPPool1d(2, 2)(x).sum().backward()
+        assert not x.grad.numpy().any()
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"output_size": 2, "output_ratio": 0.5}, {"output_ratio": 1.0}, {"output_ratio": (0.5, 0)},
+])  # fmt: skip
+def test_fractional_layers_refuse_the_same(options):
+    for nn in (tgrad.nn, torch.nn):
+        with pytest.raises(ValueError):
+            nn.FractionalMaxPool2d(2, **options)
+
+
+def test_random_windows_cover_the_end_and_differ_between_calls_and_channels():
+    tgrad.manual_seed(0)
+    x = tgrad.arange(64.0).reshape(1, 1, 64, 1).expand(1, 8, 64, 4)
+    found = [tgrad.nn.FractionalMaxPool2d((2, 1), (40, 2))(x).numpy() for _ in range(2)]
+    assert (found[0] != found[1]).any() and (found[0][0, 0] != found[0][0, 1]).any()
+    for y in found:
+        steps = np.diff(y[..., 0], axis=2)
+        assert (y[..., -1, :] == 63).all() and set(np.unique(steps)) == {1, 2}

@@ -38,6 +38,7 @@ from tgrad.ops.pad import *
 from tgrad.ops.pointwise import *
 from tgrad.ops.pool import *
 from tgrad.ops.pool3d import *
+from tgrad.ops.pool_more import *
 from tgrad.ops.power import *
 from tgrad.ops.products import *
 from tgrad.ops.put import *

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tgrad.nn import functional as F
+from tgrad.nn.modules.conv import spread
 from tgrad.nn.modules.module import Module
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tgrad.tensor import Tensor
 
 Size = int | tuple[int, ...]
@@ -92,9 +95,9 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ):
         super().__init__()
-        self.kernel_size = single(kernel_size)
-        self.stride = self.kernel_size if stride is None else single(stride)
-        self.padding, self.ceil_mode = single(padding), ceil_mode
+        self.kernel_size = spread(kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else spread(stride, 1)
+        self.padding, self.ceil_mode = spread(padding, 1), ceil_mode
         self.count_include_pad = count_include_pad
 
     def forward(self, input: Tensor) -> Tensor:
@@ -105,10 +108,6 @@ class AvgPool1d(Module):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-def single(size: int | tuple[int]) -> tuple[int]:
-    return (size,) if isinstance(size, int) else size
 
 
 class _AvgPool(Module):
@@ -221,3 +220,169 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+
+
+class _LPPool(Module):
+    """(sum of x^p over each window)^(1/p), p = ``norm_type``."""
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Size,
+        stride: Size | None = None,
+        ceil_mode: bool = False,
+    ):
+        super().__init__()
+        self.norm_type, self.kernel_size = norm_type, kernel_size
+        self.stride, self.ceil_mode = stride, ceil_mode
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """(sum of x^p over each window)^(1/p), p = ``norm_type``. Shape: (N, C, L) or (C, L)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool1d(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
+
+
+class LPPool2d(_LPPool):
+    """(sum of x^p over each window)^(1/p), p = ``norm_type``. Shape: (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool2d(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
+
+
+class LPPool3d(_LPPool):
+    """(sum of x^p over each box)^(1/p). Shape: (N, C, D, H, W) or (C, D, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool3d(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
+
+
+class _MaxUnpool(Module):
+    """Zeros, with each element where the indices of a maximum say that it was."""
+
+    rank: int
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
+        super().__init__()
+        self.kernel_size = spread(kernel_size, self.rank)
+        self.stride = spread(kernel_size if stride is None else stride, self.rank)
+        self.padding = spread(padding, self.rank)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Zeros, with each element where ``indices`` of MaxPool1d say that it was."""
+
+    rank = 1  # (N, C, L) or (C, L)
+
+    def forward(
+        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
+    ) -> Tensor:
+        return F.max_unpool1d(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Zeros, with each element where ``indices`` of MaxPool2d say that it was."""
+
+    rank = 2  # (N, C, H, W) or (C, H, W)
+
+    def forward(
+        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
+    ) -> Tensor:
+        return F.max_unpool2d(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Zeros, with each element where ``indices`` of MaxPool3d say that it was."""
+
+    rank = 3  # (N, C, D, H, W) or (C, D, H, W)
+
+    def forward(
+        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
+    ) -> Tensor:
+        return F.max_unpool3d(
+            input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+
+
+class _FractionalMaxPool(Module):
+    """The largest element of windows at random places, about size / output apart.
+
+    Source: Graham 2014, arXiv:1412.6071. Raises: ValueError unless one of ``output_size`` and
+    ``output_ratio`` is given, the latter between 0 and 1.
+    """
+
+    rank: int
+    _random_samples: Tensor | None
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        output_size: Size | None = None,
+        output_ratio: float | tuple[float, ...] | None = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ):
+        super().__init__()
+        self.kernel_size = spread(kernel_size, self.rank)
+        if self.rank == 3 and min(self.kernel_size) <= 0:
+            raise ValueError(f"kernel_size must be greater than 0, but got {kernel_size}")
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        if output_size is None and output_ratio is None:
+            raise ValueError(
+                f"{type(self).__name__} requires specifying either an output size, or a pooling "
+                "ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        self.output_size = None if output_size is None else spread(output_size, self.rank)
+        self.output_ratio = None
+        if output_ratio is not None:
+            several = isinstance(output_ratio, (tuple, list))
+            self.output_ratio = (
+                tuple(output_ratio) if several else (output_ratio,) * self.rank  # pyright: ignore[reportArgumentType]
+            )
+            if not all(0 < r < 1 for r in self.output_ratio):  # pyright: ignore[reportOperatorIssue]
+                raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    __doc__ = _FractionalMaxPool.__doc__
+    rank = 2  # (N, C, H, W) or (C, H, W)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.fractional_max_pool2d(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            _random_samples=self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    __doc__ = _FractionalMaxPool.__doc__
+    rank = 3  # (N, C, D, H, W) or (C, D, H, W)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.fractional_max_pool3d(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            _random_samples=self._random_samples,
+        )  # fmt: skip
