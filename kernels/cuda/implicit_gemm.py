@@ -86,13 +86,13 @@ def correlate_kernel(
     q = at % Q
     h = p * stride_p + offset_h
     v = q * stride_q + offset_w
-    x_at = h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
     if DEEP:
         o = n % O
         n = n // O
         d = o * stride_o + offset_d
+    x_at = n * (stride_xn * UNIT) + h * (stride_xh * UNIT) + v * (stride_xw * UNIT)
+    if DEEP:
         x_at += d * (stride_xd * UNIT)
-    x_at += n * (stride_xn * UNIT)
     w_ptr += group * (stride_wg * UNIT)
     w_at = offs_f * (stride_wk * UNIT)
     acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
@@ -104,19 +104,18 @@ def correlate_kernel(
             tap = i % (T * R * S)  # pyright: ignore[reportOperatorIssue]
             r = tap // S
             s = tap % S
-            c = i // (T * R * S) * BLOCK_K + offs_k
-            inside = mask_p & (v + s * step_s >= 0) & (v + s * step_s < width)
-            x_tap = x_at + s * step_xw
-            w_tap = w_at + s * (stride_ws * UNIT)
             if DEEP:
-                t = tap // (R * S)
+                t = r // R
                 r = r % R
+            c = i // (T * R * S) * BLOCK_K + offs_k
+            inside = mask_p & (h + r * step_r >= 0) & (h + r * step_r < height)
+            inside = inside & (v + s * step_s >= 0) & (v + s * step_s < width)
+            x_tap = x_at + r * step_xh + s * step_xw
+            w_tap = w_at + r * (stride_wr * UNIT) + s * (stride_ws * UNIT)
+            if DEEP:
                 inside = inside & (d + t * step_t >= 0) & (d + t * step_t < depth)
                 x_tap += t * (step_t * stride_xd * UNIT)
                 w_tap += t * (stride_wt * UNIT)
-            inside = inside & (h + r * step_r >= 0) & (h + r * step_r < height)
-            x_tap += r * step_xh
-            w_tap += r * (stride_wr * UNIT)
             if EVEN_C:
                 mask_x = inside[:, None]
                 mask_w = mask_f[:, None]
@@ -257,13 +256,13 @@ def weight_kernel(
         at = at - n * (P * Q)
         p = quotient(at, Q, magic_row, shift_row, WIDE)
         q = at - p * Q
-        g_p = p * (stride_gp * UNIT) + q * (stride_gq * UNIT)
         if DEEP:
             o = n % O
             n = n // O
             d_p = o * stride_o
+        g_p = n * (stride_gn * UNIT) + p * (stride_gp * UNIT) + q * (stride_gq * UNIT)
+        if DEEP:
             g_p += o * (stride_go * UNIT)
-        g_p += n * (stride_gn * UNIT)
         h_p = p * stride_p
         v_p = q * stride_q
         if CHANNELS_LAST:
