@@ -48,6 +48,8 @@ def correlate_by_taps_kernel(
     v = q * stride_q + offset_w
     group = f // each
     x_at = h * stride_xh + v * stride_xw
+    o = 0
+    d = 0
     if DEEP:
         o = n % O
         n = n // O
@@ -59,7 +61,7 @@ def correlate_by_taps_kernel(
     acc = tl.zeros((BLOCK_F, BLOCK_P), ACC)
     for k in range(C * T):
         c = k // T
-        t = k % T
+        t = k % T  # pyright: ignore[reportOperatorIssue]
         for r in range(R):
             for s in range(S):
                 inside = mask_p & (h + r * step_r >= 0) & (h + r * step_r < height)

@@ -86,6 +86,8 @@ def correlate_kernel(
     q = at % Q
     h = p * stride_p + offset_h
     v = q * stride_q + offset_w
+    o = 0
+    d = 0
     if DEEP:
         o = n % O
         n = n // O
@@ -104,6 +106,7 @@ def correlate_kernel(
             tap = i % (T * R * S)  # pyright: ignore[reportOperatorIssue]
             r = tap // S
             s = tap % S
+            t = 0
             if DEEP:
                 t = r // R
                 r = r % R
@@ -144,7 +147,7 @@ def correlate_kernel(
             w_k = c * stride_wc + r * stride_wr + s * stride_ws
             if DEEP:
                 t = k // (R * S) % T
-                d_k = d[None, :] + (t * step_t)[:, None]
+                d_k = d[None, :] + (t * step_t)[:, None]  # pyright: ignore[reportIndexIssue]
                 inside = inside & (d_k >= 0) & (d_k < depth)
                 x_k += t * step_t * stride_xd
                 w_k += t * stride_wt
@@ -256,6 +259,8 @@ def weight_kernel(
         at = at - n * (P * Q)
         p = quotient(at, Q, magic_row, shift_row, WIDE)
         q = at - p * Q
+        o = 0
+        d_p = 0
         if DEEP:
             o = n % O
             n = n // O
@@ -298,7 +303,7 @@ def weight_kernel(
             x_p = n * stride_xn + h_p * stride_xh + v_p * stride_xw
             x_c = c * stride_xc + h_c * stride_xh + v_c * stride_xw
             if DEEP:
-                d = d_p[None, :] + d_c[:, None]
+                d = d_p[None, :] + d_c[:, None]  # pyright: ignore[reportIndexIssue]
                 inside = inside & (d >= 0) & (d < depth)
                 x_p += d_p * stride_xd
                 x_c += d_c * stride_xd

@@ -43,6 +43,7 @@ def begins(u, n, size, k):
 
 def fractional(x, kernel_size, output_size=None, output_ratio=None, return_indices=False,
                _random_samples=None):  # fmt: skip
+    assert _random_samples is not None
     space = _random_samples.shape[2]
     spread = pair if space == 2 else triple
     a = x if x.ndim == space + 2 else x[None]

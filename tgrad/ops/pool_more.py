@@ -305,9 +305,10 @@ def fractional(
         samples = x.new_empty((n, c, space)).uniform_()
     # the samples of an image are those of (width, height), of a volume of (depth, height, width)
     order = range(space) if space == 3 else reversed(range(space))
+    u: Any = samples
     places: Any = 0
     for i, k in enumerate(order):
-        begin = starts(samples[:n, :, k].detach(), image[i], size[i], kernel[i])
+        begin = starts(u[:n, :, k].detach(), image[i], size[i], kernel[i])
         pixels = begin.unsqueeze(-1) + begin.new_tensor(range(kernel[i]))  # (N, C, P, R)
         shape = [1] * (2 * space)
         shape[i], shape[space + i] = size[i], kernel[i]
