@@ -310,10 +310,21 @@ def test_in_place_ops_are_replayed_unless_memory_is_shared():
     assert [watch.launches(call) for call in calls] == full
     assert count[0] >= 4
     version = x._version
-    x.add_(y)
-    assert x._version == version + 1
+    before = count[0]
+    assert x.add_(y) is x and x.mul_(2.0) is x
+    assert x._version == version + 2 and count[0] == before + 2
+    with tgrad.inference_mode():
+        made = tgrad.ones(6, 4, device="cuda")
+        made.add_(y)
+    assert count[0] == before + 3
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        made.add_(y)
+    weight = tgrad.ones(4, device="cuda", requires_grad=True)
+    assert x.clone().add_(weight).grad_fn is not None
     with pytest.raises(RuntimeError, match="leaf Variable"):
         x.requires_grad_().add_(y)
+    with tgrad.no_grad():
+        assert x.add_(y) is x and x.is_leaf and x.requires_grad
 
 
 @on_fake_driver()

@@ -400,9 +400,12 @@ def inplace_method(entry: Pointwise) -> Callable[..., Any] | None:
     """The ``name_`` function of a pointwise op; None where it has several outputs."""
     if entry.inplace is None:
         return None
+    binary = entry.arity == 2 and not entry.params
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not kwargs and len(args) + 1 == entry.arity:
+            if binary and replay.over(entry, self, args[0]):
+                return self
             return run_inplace(entry, (self, *args))
         chosen, ready, _ = entry.arguments((self, *args), kwargs)
         return run_inplace(chosen, ready)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tgrad.pointwise import Pointwise
 
 
+IN_PLACE = "in place"  # ends the key of a call that writes over its first array
+
+
 class Call:
     """What a key is made of, and what a replay needs."""
 
@@ -160,7 +163,7 @@ def inplace(entry: Pointwise, args: tuple) -> InPlace | None:
     first, *others = call.arrays
     if any(b.owner is first.owner for b in others) or first.device != here.place.index:
         return None
-    call.key = (*call.key, "in place")
+    call.key = (*call.key, IN_PLACE)
     found = find(entry, call)
     return None if found is None else InPlace(entry, args, call, found)
 
@@ -200,6 +203,28 @@ def two(entry: Pointwise, args: tuple, x: Variable, a: Any, z: Any) -> Any:
         return None
     y = plan.replay(found, (a, b), ())
     return None if y is None else finish(entry, args, args, y, x, x.tracked or z.tracked)
+
+
+def over(entry: Pointwise, x: Variable, z: Any) -> bool:
+    """Do ``x.name_(z)`` by its plan, outside any graph; False where it is to be done in full."""
+    a: Any = x.array
+    if a.__class__ is not CudaArray or a.ptr & 15 or x.tracked or x.inference:
+        return False
+    cls = z.__class__
+    if cls is float or cls is int:
+        arrays, numbers, key = (a,), (z,), (a.layout, cls, IN_PLACE)
+    elif isinstance(z, Variable):
+        b: Any = z.array
+        if b.__class__ is not CudaArray or b.ptr & 15 or b.owner is a.owner or z.tracked:
+            return False
+        arrays, numbers, key = (a, b), (), (a.layout, b.layout, IN_PLACE)
+    else:
+        return False
+    found: Any = entry.plans.get(key)
+    if found.__class__ is not Plan or plan.replay(found, arrays, numbers) is None:
+        return False
+    x.version_counter()[0] += 1
+    return True
 
 
 def finish(entry: Pointwise, args: tuple, inputs: Any, y: Any, x: Variable, tracked: bool) -> Any:
