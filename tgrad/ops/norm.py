@@ -117,7 +117,13 @@ def _(g0, g1, g2, g, x, weight, dims, eps, centered):
     return dg, dx, dw, None, None
 
 
-def _normalized(name: str, input: Tensor, normalized_shape: Sequence[int], **affine: Tensor | None):
+def _normalized(
+    name: str,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None = None,
+) -> int:
     """How many dims are normalised. Raises RuntimeError unless they are the input's last ones."""
     check_floating(name, input)
     if not isinstance(normalized_shape, (tuple, list)):
@@ -131,18 +137,24 @@ def _normalized(name: str, input: Tensor, normalized_shape: Sequence[int], **aff
             f"{name}: Expected normalized_shape to be at least 1-dimensional, i.e., containing at "
             "least one element, but got normalized_shape = []"
         )
-    for which, w in affine.items():
-        if w is not None and w.shape != shape:
-            raise RuntimeError(
-                f"{name}: Expected {which} to be of same shape as normalized_shape, but got "
-                f"{which} of shape {list(w.shape)} and normalized_shape = {list(shape)}"
-            )
-    if input.shape[-len(shape) :] != shape:
+    x, mixed = input.array, False
+    for w in (weight, bias):
+        if w is not None:
+            a = w.array
+            if a.shape != shape:
+                which = "weight" if w is weight else "bias"
+                raise RuntimeError(
+                    f"{name}: Expected {which} to be of same shape as normalized_shape, but got "
+                    f"{which} of shape {list(a.shape)} and normalized_shape = {list(shape)}"
+                )
+            mixed = mixed or a.dtype is not x.dtype
+    if x.shape[-len(shape) :] != shape:
         raise RuntimeError(
             f"{name}: Given normalized_shape={list(shape)}, expected input with shape "
             f"[*, {', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
         )
-    check_affine_dtypes(name, input, affine.values())
+    if mixed:
+        check_affine_dtypes(name, input, (weight, bias))
     return len(shape)
 
 
@@ -175,7 +187,7 @@ def layer_norm(
     Raises: RuntimeError for shapes that do not agree or mixed dtypes.
     Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450.
     """
-    dims = _normalized("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    dims = _normalized("layer_norm", input, normalized_shape, weight, bias)
     return _layer_norm(input, weight, bias, dims, eps, True)[0]
 
 
@@ -191,7 +203,7 @@ def rms_norm(
     ``eps`` defaults to the dtype's machine epsilon (float32's for half dtypes).
     Shape, dtype and Raises: as :func:`layer_norm`. Source: Zhang & Sennrich 2019, arXiv:1910.07467.
     """
-    dims = _normalized("rms_norm", input, normalized_shape, weight=weight)
+    dims = _normalized("rms_norm", input, normalized_shape, weight)
     if eps is None:
         eps = float(dtypes.finfo(statistics_dtype(input)).eps)
     return _layer_norm(input, weight, None, dims, eps, False)[0]
