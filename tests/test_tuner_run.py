@@ -21,7 +21,7 @@ from tgrad.kernels.cuda import configs
 from tgrad.kernels.cuda.rows import RowConfig
 from tgrad.runtime import cuda, tuned
 from tgrad.tuner import session
-from tgrad.tuner.table import Table
+from tgrad.tuner.table import Table, export
 
 ROOT = Path(__file__).resolve().parents[1]
 TWO = {"block_t": (1, 2), "block_n": (32,), "num_warps": (1,)}  # and the kernel's own rule
@@ -157,6 +157,28 @@ def test_a_choice_of_another_triton_or_gpu_is_not_used(file, monkeypatch):
         )
     configs.reread()
     assert launched(monkeypatch)["BLOCK_T"] == 8
+
+
+def test_the_users_table_comes_before_the_shipped_one(file, tmp_path, monkeypatch):
+    case = ("softmax", "32-bit", 0, (8, 32, 1), "rows")
+    one, two = (
+        tuned.Choice("emulated", tuned.triton_version(), case,
+                     {"block_t": t, "block_n": 32, "num_warps": 1}, 1.0, 2.0, "{}", 1.0)
+        for t in (1, 2)
+    )  # fmt: skip
+    monkeypatch.setattr(tuned, "SHIPPED", tmp_path / "tuned.json")
+    export(tuned.SHIPPED, [one])
+    configs.reread()
+    assert launched(monkeypatch)["BLOCK_T"] == 1
+    with Table(file) as table:
+        table.choose(two)
+    configs.reread()
+    assert launched(monkeypatch)["BLOCK_T"] == 2
+    tuned.SHIPPED.write_text("{}")
+    file.unlink()
+    configs.reread()
+    with pytest.warns(RuntimeWarning, match="shipped choices are not used"):
+        assert launched(monkeypatch)["BLOCK_T"] == 8
 
 
 # ---- killed --------------------------------------------------------------------------------------

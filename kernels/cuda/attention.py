@@ -7,7 +7,6 @@ kind of multiplication. A tuner's choice comes first, as in ``tiles.py``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from tgrad.kernels.cuda.attention_backward import (
     row_dots_kernel,
 )
 from tgrad.kernels.cuda.attention_kernels import attention_kernel
-from tgrad.kernels.cuda.configs import Case, Config, Space, declare, lookup, remembers
+from tgrad.kernels.cuda.configs import Case, Config, Space, away, declare, lookup, remembers
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.limits import is_wide
 from tgrad.kernels.cuda.matmul import accumulator
@@ -160,24 +159,43 @@ def config_of(
 remembers(config_of.cache_clear)
 
 
-def candidates(space: Space, kind: str, arch: int) -> Iterator[Config]:
-    """The configs of a space that shared memory can hold, those shipped first."""
-    known = TILES[space.kernel].get(kind, [])
-    yield from known
-    size = {"half": 2, "ragged": 2, "float64": 8}.get(kind, 4)
-    limit = SHARED_MEMORY[80 if arch < 90 else 90 if arch < 100 else 100]
-    for c in space.all():
-        still = 2 * c.block_m if space.kernel != "attention" else c.block_m
-        flying = 2 * c.num_stages * c.block_n
-        if c not in known and (still + flying) * c.block_k * size <= limit:
-            yield c
+def refusal(c: Config, case: Case) -> str:
+    """Why a tile cannot be good, "" where it may be."""
+    features = max(triton.next_power_of_2(case.sizes[2]), 16)
+    if c.block_k != features:
+        return f"is not made for heads of {features}"
+    size = {"half": 2, "ragged": 2, "float64": 8}.get(case.kind, 4)
+    still = 2 * c.block_m if case.kernel != "attention" else c.block_m
+    flying = 2 * c.num_stages * c.block_n
+    limit = SHARED_MEMORY[80 if case.arch < 90 else 90 if case.arch < 100 else 100]
+    if (still + flying) * c.block_k * size > limit:
+        return f"needs {(still + flying) * c.block_k * size} of {limit} bytes of shared memory"
+    return ""
 
 
+def shipped_tile(case: Case) -> list[Config]:
+    """The tile that the rule has for a case, if it has one."""
+    for c in TILES[case.kernel].get(case.kind, []):
+        if c.block_k >= case.sizes[2]:
+            return [loaded(case.kernel, c) if case.layout else c]
+    return []
+
+
+def order(c: Config, case: Case) -> float:
+    """Sooner: near the rule's tile."""
+    return sum(
+        away(getattr(c, name), getattr(known, name))
+        for known in shipped_tile(case)
+        for name in ("block_m", "block_n", "num_warps", "num_stages")
+    )
+
+
+VALUES = {
+    "block_m": (16, 32, 64, 128), "block_n": (16, 32, 64, 128),
+    "block_k": (16, 32, 64, 128, 256), "num_warps": (4, 8), "num_stages": (1, 2, 3, 4),
+}  # fmt: skip
 for _name in TILES:
-    declare(Space(_name, {
-        "block_m": (16, 32, 64, 128), "block_n": (16, 32, 64, 128),
-        "block_k": (16, 32, 64, 128, 256), "num_warps": (4, 8), "num_stages": (1, 2, 3, 4),
-    }, candidates))  # fmt: skip
+    declare(Space(_name, VALUES, refusal, Config, shipped_tile, order))
 
 
 class Problem:

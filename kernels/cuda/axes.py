@@ -299,4 +299,4 @@ VALUES = {
 
 def declare_reduction(kernel: str) -> Space:
     """Make the space of a reduction that asks for its tiles by this name known to tuners."""
-    return declare(Space(kernel, ReduceConfig, VALUES, refusal, order=order))
+    return declare(Space(kernel, VALUES, refusal, ReduceConfig, order=order))

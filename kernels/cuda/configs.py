@@ -87,9 +87,9 @@ class Space(NamedTuple):
     """
 
     kernel: str
-    config: Callable[..., Any]  # a NamedTuple
     values: Mapping[str, tuple]
     refusal: Callable[[Any, Case], str]
+    config: Callable[..., Any] = Config  # a NamedTuple
     known: Callable[[Case], Sequence[Any]] = nothing
     order: Callable[[Any, Case], float] = as_they_come
     cost: Callable[[Any, Case], float] | None = None
@@ -204,21 +204,20 @@ def remembers(clear_cache: Callable[[], None]) -> None:
     _caches.append(clear_cache)
 
 
-def ask(
-    kernel: str, kind: str, sizes: tuple[int, ...], layout: str = "", arch: int | None = None
-) -> Any:
-    """The config that a table has for this case on the current GPU, or None."""
+def ask(kernel: str, kind: str, sizes: tuple[int, ...], layout: str = "") -> Any:
+    """:func:`lookup` for the current GPU's architecture; cheap where no table has an entry."""
     if (cuda._active, here.place.index) in _quiet:
         return None
-    name, own = tuned.gpu()
-    case = Case(kernel, kind, own if arch is None else arch, sizes, layout)
+    return lookup(Case(kernel, kind, tuned.gpu()[1], sizes, layout))
+
+
+def lookup(case: Case) -> Any:
+    """The config that a table has for a case's bucket on the current GPU, or None."""
+    if (cuda._active, here.place.index) in _quiet:
+        return None
     if _Watch.call is not None:
         _Watch.call(case)
-    return lookup(case, name)
-
-
-def lookup(case: Case, name: str) -> Any:
-    """The tabled config of a case's bucket on the GPU called ``name``."""
+    name = tuned.gpu()[0]
     files = _read.get(name)
     if files is None:
         files = _read[name] = tuple(map(by_case, tuned.choices(name)))

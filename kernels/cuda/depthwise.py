@@ -192,7 +192,7 @@ VALUES = {
     "block_f": (1, 2, 4, 8, 16), "block_p": (64, 128, 256, 512, 1024), "num_warps": (1, 2, 4, 8),
 }  # fmt: skip
 for _name in ("depthwise", "depthwise_backward_weight"):
-    declare(Space(_name, TapConfig, VALUES, refusal, order=order))
+    declare(Space(_name, VALUES, refusal, TapConfig, order=order))
 
 
 def correlate_by_taps(

@@ -278,4 +278,4 @@ VALUES = {
     "elements": tuple(1 << k for k in range(7, 14)),  # 64 lie along the rows of the least tile
     "num_warps": (1, 2, 4, 8),
 }
-declare(Space("pointwise", PointwiseConfig, VALUES, refusal, order=order))
+declare(Space("pointwise", VALUES, refusal, PointwiseConfig, order=order))

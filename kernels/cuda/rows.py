@@ -292,4 +292,4 @@ def row_order(c: RowConfig, case: Case) -> float:
 
 def declare_rows(kernel: str, refusal: Callable[[RowConfig, Case], str] = row_refusal) -> Space:
     """Make the space of a kernel that asks for its tile by this name known to tuners."""
-    return declare(Space(kernel, RowConfig, VALUES, refusal, order=row_order))
+    return declare(Space(kernel, VALUES, refusal, RowConfig, order=row_order))

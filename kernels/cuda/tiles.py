@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import triton
 
-from tgrad.kernels.cuda.configs import Case, Config, Space, ask, away, declare, remembers
+from tgrad.kernels.cuda.configs import Case, Config, Space, away, declare, lookup, remembers
 from tgrad.kernels.cuda.limits import limits
 from tgrad.runtime import cuda
 from tgrad.runtime.current import here
@@ -204,7 +204,7 @@ def matmul_config(
     M, N, K, batch = shape
     described = described and gpu.arch >= 90 and dtype.kind not in "iu" and dtype.itemsize < 8
     kind = kind_of(dtype, precision, aligned or described)
-    found = ask("matmul", kind, shape, layout if described else "", gpu.arch)
+    found = lookup(Case("matmul", kind, gpu.arch, shape, layout if described else ""))
     if found is not None and (described or not found.tma):
         return found
     tiles = by_pointers(kind_of(dtype, precision, aligned), gpu.arch)
@@ -257,7 +257,7 @@ def cost(
 def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
     """For a matrix times a vector: lanes along whichever axis lies together in memory."""
     gpu = machine()
-    found = ask("matvec", "any", (M, 1, K, batch), "n" if step_k == 1 else "t", gpu.arch)
+    found = lookup(Case("matvec", "any", gpu.arch, (M, 1, K, batch), "n" if step_k == 1 else "t"))
     if found is not None:
         return found
     block_k = min(triton.next_power_of_2(max(K, 1)), 512 if abs(step_k) == 1 else 32)
@@ -311,7 +311,7 @@ def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Confi
 
 @functools.lru_cache(4096)
 def conv_config_of(gpu: Machine, name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
-    found = ask(name, kind, sizes, "", gpu.arch)
+    found = lookup(Case(name, kind, gpu.arch, sizes))
     if found is not None:
         return found
     if gpu is EMULATED:
@@ -441,7 +441,7 @@ VECTOR_VALUES = {
     "block_k": (16, 32, 64, 128, 256, 512, 1024), "num_warps": (1, 2, 4, 8), **SPLIT_VALUES,
 }  # fmt: skip
 PRODUCT_VALUES = {**TILE_VALUES, **SPLIT_VALUES, **ENGINE_VALUES}
-declare(Space("matmul", Config, PRODUCT_VALUES, refusal, fitting_tiles, estimate, estimate))
-declare(Space("matvec", Config, VECTOR_VALUES, vector_refusal, order=vector_order))
+declare(Space("matmul", PRODUCT_VALUES, refusal, Config, fitting_tiles, estimate, estimate))
+declare(Space("matvec", VECTOR_VALUES, vector_refusal, order=vector_order))
 for _name in CONVOLUTIONS:
-    declare(Space(_name, Config, TILE_VALUES, refusal, convolution_tiles, estimate, estimate))
+    declare(Space(_name, TILE_VALUES, refusal, Config, convolution_tiles, estimate, estimate))

@@ -100,10 +100,18 @@ def choices(device: str) -> tuple[list[Choice], list[Choice]]:
     version = triton_version()
     file = path()
     mine = read(file) if file is not None and file.exists() else []
-    shipped = read_json(SHIPPED) if SHIPPED.exists() else []
+    shipped = read_shipped() if SHIPPED.exists() else []
     found = [[c for c in rows if (c.device, c.triton) == (device, version)] for rows in
              (mine, shipped)]  # fmt: skip
     return found[0], found[1]
+
+
+def read_shipped() -> list[Choice]:
+    try:
+        return read_json(SHIPPED)
+    except (OSError, Damaged) as e:
+        warnings.warn(f"shipped choices are not used: {e}", RuntimeWarning, stacklevel=2)
+        return []
 
 
 # ---- the user's file -----------------------------------------------------------------------------

@@ -138,7 +138,10 @@ class Session:
             for k, task in enumerate(tasks):
                 self.show(f"{k + 1}/{len(tasks)} {task.about}")
                 left = max(end - time.monotonic(), 0.0)
-                yield self.one(task, left / (len(tasks) - k))
+                try:
+                    yield self.one(task, left / (len(tasks) - k))
+                except tgrad.OutOfMemoryError:
+                    yield Outcome(task, "does not fit into the GPU's memory")
                 self.tick()
 
     def one(self, task: Task, seconds: float) -> Outcome:
