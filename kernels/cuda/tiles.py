@@ -46,7 +46,7 @@ TILES: dict[str, list[Config]] = {
         Config(16, 128, 32, 4, 3), Config(128, 16, 32, 4, 3), Config(16, 16, 64, 1, 3),
     ],
     "float32": [
-        Config(128, 128, 16, 16, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 4, 3),
+        Config(128, 128, 16, 16, 3), Config(64, 128, 16, 8, 3), Config(64, 64, 16, 8, 3),
         Config(32, 64, 32, 4, 3), Config(64, 32, 32, 8, 3), Config(32, 32, 32, 4, 3),
         Config(16, 128, 16, 4, 3), Config(128, 16, 16, 4, 3), Config(16, 32, 32, 2, 3),
         Config(16, 16, 32, 1, 3),
@@ -86,9 +86,21 @@ SPECIALIZED_TILES: dict[str, list[Config]] = {
 }
 
 
+# On sm_80 factors pass through registers, where both halves of a 128 x 128 tile's spill 496 bytes.
+AMPERE_TILES: dict[str, list[Config]] = {
+    "tf32x3": [
+        Config(64, 128, 32, 8, 3), Config(64, 64, 32, 8, 3), Config(64, 32, 32, 4, 4),
+        Config(32, 64, 32, 4, 4), Config(32, 32, 32, 4, 4), Config(16, 128, 32, 4, 3),
+        Config(128, 16, 16, 4, 3), Config(16, 16, 64, 1, 3),
+    ],
+}  # fmt: skip
+
+
 def by_pointers(kind: str, arch: int) -> list[Config]:
     """The row of TILES, on sm_100 without 128 x 256: its accumulator comes back from tensor memory
     whole, and spills 80 bytes a thread where a bias is added."""
+    if arch < 90 and kind in AMPERE_TILES:
+        return AMPERE_TILES[kind]
     return [c for c in TILES[kind] if arch < 100 or c.block_m * c.block_n <= 128 * 128]
 
 
