@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tgrad.dispatch import OPS
+from tgrad.dispatch import OPS, check_inplace
 
 if TYPE_CHECKING:
     from tgrad.dtypes import dtype as DType
@@ -55,6 +55,37 @@ def softmin(
     """softmax(-input) along ``dim``."""
     dim = _softmax_dim("softmin", input.ndim, dim, _stacklevel)
     return OPS["softmax"].function(input.neg(), dim, dtype)
+
+
+# ---- random choices ------------------------------------------------------------------------------
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """softmax((logits + noise) / tau) with noise from the Gumbel distribution.
+
+    ``hard`` makes it one-hot at the largest, with the gradient of what it was. ``eps`` does nothing
+    and warns. Shape: any. Raises: RuntimeError for integers.
+    Source: Jang et al. 2016, arXiv:1611.01144; Maddison et al. 2016, arXiv:1611.00712.
+    """
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+    noise = -OPS["exponential_"].function(logits.new_empty(logits.shape)).log()
+    soft = OPS["softmax"].function((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.detach().argmax(dim, keepdim=True)
+    return logits.new_zeros(logits.shape).scatter_(dim, index, 1.0) - soft.detach() + soft
+
+
+def rrelu_(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
+) -> Tensor:
+    """:func:`tgrad.nn.functional.rrelu` in place."""
+    check_inplace("rrelu_", input)
+    old = input.clone() if input.requires_grad else input  # what backward needs of it
+    return input.copy_(OPS["rrelu"].function(old, lower, upper, training))
 
 
 # ---- lookup tables -------------------------------------------------------------------------------

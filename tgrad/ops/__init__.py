@@ -4,7 +4,9 @@ from tgrad.ops.activation import *
 from tgrad.ops.amp import *
 from tgrad.ops.arrange import *
 from tgrad.ops.attention import *
+from tgrad.ops.bag import *
 from tgrad.ops.batch_norm import *
+from tgrad.ops.bilinear import *
 from tgrad.ops.bounds import *
 from tgrad.ops.calculus import *
 from tgrad.ops.comparison import *
@@ -21,6 +23,7 @@ from tgrad.ops.elementwise_loss import *
 from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.fold import *
+from tgrad.ops.grid import *
 from tgrad.ops.index import *
 from tgrad.ops.likelihood import *
 from tgrad.ops.linalg import *

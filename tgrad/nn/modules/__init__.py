@@ -30,6 +30,8 @@ from tgrad.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from tgrad.nn.modules.bag import EmbeddingBag
+from tgrad.nn.modules.bilinear import Bilinear
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
 from tgrad.nn.modules.conv import (
     Conv1d,
@@ -105,6 +107,7 @@ from tgrad.nn.modules.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from tgrad.nn.modules.parameters import ParameterDict, ParameterList
 from tgrad.nn.modules.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -164,6 +167,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "CTCLoss",
     "ChannelShuffle",
     "CircularPad1d",
@@ -186,6 +190,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
@@ -234,6 +239,8 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
