@@ -14,7 +14,7 @@ from tgrad.dtypes import Scalar
 from tgrad.kernels.cuda import tiles
 from tgrad.kernels.cuda.configs import SPACES, Case
 from tgrad.kernels.gate.facts import Facts
-from tgrad.kernels.samples.costs import Cost
+from tgrad.kernels.samples.costs import Cost, cost
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.recorder import Launch
@@ -215,6 +215,16 @@ def test_occupancy_is_bound_by_what_runs_out_first():
     assert peaks.resident(32, 100 * 1024, 4, 90) == 2  # shared memory: 228 KB, 1 KB a program
     assert peaks.resident(32, 0, 1, 90) == 32  # programs
     assert peaks.resident(255, 0, 16, 90) == 0  # none at all
+
+
+def test_attention_is_counted_by_its_products():
+    q, k, v, lse = (np.zeros(s, np.float16) for s in
+                    ((2, 5, 4, 8), (2, 7, 2, 8), (2, 7, 2, 16), (2, 4, 5)))  # fmt: skip
+    y = np.zeros((2, 5, 4, 16), np.float16)
+    pairs = 2 * 4 * 5 * 7  # of a query and a key
+    assert cost("_attention", [y, lse], [q, k, v, None]).flops == 2 * pairs * (8 + 16)
+    backward = cost("attention_backward", [q, k, v], [y, q, k, v, None, lse])
+    assert backward.flops == 2 * pairs * (3 * 8 + 2 * 16)
 
 
 def prediction(grid: tuple[int, ...], block: int) -> float:

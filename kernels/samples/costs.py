@@ -72,8 +72,22 @@ def correlation_weight(outs: list[Shape], ins: list[Shape]) -> int:
     return 2 * math.prod(ins[0]) * math.prod(outs[0][1:])
 
 
+def attention(outs: list[Shape], ins: list[Shape]) -> int:
+    """y of q (B, L, H, D), k and v (B, S, H or less, D or DV): scores and their sum of values. What
+    a causal mask leaves out is counted, since shapes do not tell it."""
+    (b, length, heads, d), (_, keys, _, dv) = ins[0], ins[2]
+    return 2 * b * heads * length * keys * (d + dv)
+
+
+def attention_backward(outs: list[Shape], ins: list[Shape]) -> int:
+    """dq, dk, dv of g, q, k, v: the scores again, and four more products."""
+    (b, length, heads, d), (_, keys, _, dv) = ins[1], ins[3]
+    return 2 * b * heads * length * keys * (3 * d + 2 * dv)
+
+
 FLOPS: dict[str, Callable[[list[Shape], list[Shape]], int]] = {
     "matmul": product, "linear": product, "addmm": added_product, "baddbmm": added_product,
     "_convolution": correlation, "convolution_backward_input": correlation_input,
     "convolution_backward_weight": correlation_weight,
+    "_attention": attention, "attention_backward": attention_backward,
 }  # fmt: skip
