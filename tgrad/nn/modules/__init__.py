@@ -30,6 +30,7 @@ from tgrad.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from tgrad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from tgrad.nn.modules.bag import EmbeddingBag
 from tgrad.nn.modules.bilinear import Bilinear
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
@@ -155,6 +156,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
