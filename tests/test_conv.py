@@ -297,3 +297,35 @@ def test_the_parts_of_a_weight_gradient_cover_every_pixel_once(pixels):
     for tiles in (1, 3, 1000):
         parts, each = weight_parts(Config(64, 64, 32), tiles, pixels)
         assert (parts - 1) * each < pixels <= parts * each
+
+
+# ---- volumes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", (1, 6))
+def test_volumes_in_several_chunks_of_planes_give_the_same_result(monkeypatch, groups: int):
+    from tgrad.kernels.cpu import volume
+
+    x, w = random(2, 6, 7, 5, 4), random(6, 6 // groups, 3, 3, 2, seed=1)
+
+    def run():
+        xs, ws = tensor(x).requires_grad_(), tensor(w).requires_grad_()
+        y = F.conv3d(xs, ws, stride=(2, 1, 1), padding=1, groups=groups)
+        g = tensor(random(*y.shape, seed=2))
+        return [y.detach(), *tgrad.autograd.grad(y, [xs, ws], g)]
+
+    whole = run()
+    monkeypatch.setattr(conv, "COLUMNS", 2 * 5 * 5 * 36 * 4)
+    monkeypatch.setattr(volume, "CHUNK", 3 * 18 * 20 * 4)
+    for a, e in zip(run(), whole, strict=True):
+        np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_volumes_of_many_channels_take_winograd_and_stay_exact():
+    x, w = random(2, 16, 4, 9, 8), random(32, 16, 3, 3, 3, seed=1)
+    assert winograd.pays(random(2, 32, 9, 8), random(1, 32, 48, 3, 3), (1, 1), (1, 1))
+    found, exact = (
+        F.conv3d(tensor(x).to(dtype), tensor(w).to(dtype), padding=1)
+        for dtype in (tgrad.float32, tgrad.float64)
+    )
+    assert error(found.numpy(), exact.numpy()) < 1e-6

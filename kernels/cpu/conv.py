@@ -3,7 +3,8 @@
 Every forward and input-gradient convolution is one *correlation*, a gather
 ``y[n,k,p,q] = sum over c,r,s of x[n, c, p*stride + offset + r*step, ...] w[g,k,c,r,s]`` with x zero
 outside. A strided convolution's transpose is one such gather for each residue class of pixels.
-Volumes are convolved as images whose channels are those of several planes.
+Volumes are convolved as the sum over taps of the depth, or as images whose channels are those of
+several planes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tgrad.dispatch import kernel
 from tgrad.kernels.cpu import depthwise, volume, winograd
 from tgrad.kernels.cpu.frame import Frame, Window
 from tgrad.kernels.cpu.volume import Planes
-from tgrad.kernels.windows import residues
+from tgrad.kernels.windows import residues, valid_range
 from tgrad.runtime import memory
 
 Pair = tuple[int, ...]  # (height, width), or (depth, height, width)
@@ -64,16 +65,15 @@ def correlate(
     dtype = accumulator(y.dtype)
     x, w = x.astype(dtype, copy=False), w.astype(dtype, copy=False)
     b = None if b is None else b.astype(dtype, copy=False)
-    if y.ndim == 5:
-        by_planes(y, x, w, b, stride, offset, step)
-        return
-    for axis in (0, 1):  # steps backwards are steps forwards through the reversed filter
+    for axis in range(len(step)):  # steps backwards are steps forwards through a reversed filter
         if step[axis] < 0:
             w = np.flip(w, 3 + axis)
-            span = (w.shape[3 + axis] - 1) * step[axis]
-            at = (offset[axis] + span, -step[axis])
-            offset = (at[0], offset[1]) if axis == 0 else (offset[0], at[0])
-            step = (at[1], step[1]) if axis == 0 else (step[0], at[1])
+            low = offset[axis] + (w.shape[3 + axis] - 1) * step[axis]
+            offset = (*offset[:axis], low, *offset[axis + 1 :])
+            step = (*step[:axis], -step[axis], *step[axis + 1 :])
+    if y.ndim == 5:
+        volumes(y, x, w, b, stride, offset, step)
+        return
     groups, filters, channels, r, s = w.shape
     if groups > 1 and channels * filters <= 8:
         depthwise.correlate(y, x, w, b, stride, offset, step)
@@ -85,30 +85,71 @@ def correlate(
         by_columns(y, x, w, b, stride, offset, step)
 
 
-def by_planes(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
+def volumes(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
+    """Fill y (N, K, O, P, Q) by the algorithm that is fastest for these sizes."""
+    n, k = y.shape[:2]
+    one = (w.shape[3:], stride, offset) == ((1, 1, 1), (1, 1, 1), (0, 0, 0))
+    if one and x.shape[2:] == y.shape[2:] and y.flags.c_contiguous:
+        images = x.reshape(n, x.shape[1], -1, x.shape[4])  # planes lie like rows of one image
+        whole = y.reshape(n, k, -1, y.shape[4])
+        correlate(whole, images, w[:, :, :, 0], b, (1, 1), (0, 0), (1, 1))
+        return
+    flat = volume.filters(w)
+    few = len(w) > 1 and flat.shape[1] * flat.shape[2] <= 8
+    if few or winograd.pays(y[:, :, 0], flat, stride[1:], step[1:]):
+        by_planes(y, x, flat, b, stride, offset, step, w.shape[3])
+    else:
+        by_depth(y, x, w, b, stride, offset, step)
+
+
+def by_planes(y, x, w, b, stride: Pair, offset: Pair, step: Pair, taps: int) -> None:
     """y of volumes, some planes at a time, as images of T times the channels."""
-    ones = (1, 1, 1)
-    if (w.shape[3:], stride, offset, x.shape[2:]) == (ones, ones, (0, 0, 0), y.shape[2:]):
-        n, k = y.shape[:2]
-        if y.flags.c_contiguous:  # one tap: planes of a volume lie together like rows of an image
-            images = x.reshape(n, x.shape[1], -1, x.shape[4])
-            correlate(
-                y.reshape(n, k, -1, y.shape[4]), images, w[:, :, :, 0], b, (1, 1), (0, 0), (1, 1)
-            )
-            return
-    planes = Planes(x, y.shape[2], w.shape[3], stride[0], offset[0], step[0], len(w))
-    w = volume.filters(w)
-    for images, depth, seen in planes:
+    for images, depth, seen in Planes(x, y.shape[2], taps, stride[0], offset[0], step[0], len(w)):
         whole = images.stop - images.start > 1
-        out = (
-            memory.empty((len(seen), y.shape[1], *y.shape[3:]), y.dtype)
-            if whole
-            else (y[images.start, :, depth].swapaxes(0, 1))
-        )
+        out = y[images.start, :, depth].swapaxes(0, 1)
+        if whole:
+            out = memory.empty((len(seen), y.shape[1], *y.shape[3:]), y.dtype)
         correlate(out, seen, w, b, stride[1:], offset[1:], step[1:])
         if whole:
             target = y[images, :, depth].swapaxes(1, 2)
             target[...] = out.reshape(target.shape)
+
+
+def meetings(columns: Columns, x: np.ndarray, taps: int, depth: int, stride, offset, step):
+    """(tap, output planes, columns of the planes that they meet) of one volume x (D, C, H, W).
+
+    The columns (G, planes, P * Q, R * S * C / G) are made once for all taps of the depth.
+    """
+    for d in range(0, len(x), columns.images):
+        part = columns.of(x[d : d + columns.images])
+        count = min(columns.images, len(x) - d)
+        part = part.reshape(len(part), count, -1, part.shape[2])
+        for t in range(taps):
+            first = offset + t * step - d
+            start, stop = valid_range(first, stride, depth, count)
+            if stop > start:
+                begin = start * stride + first
+                yield t, slice(start, stop), part[:, begin::stride][:, : stop - start]
+
+
+def by_depth(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
+    """y = the sum over taps t of im2col(plane) @ w[t], one volume at a time."""
+    groups, each, _, taps, r, s = w.shape
+    o, p, q = y.shape[2:]
+    columns = Columns(x[0].swapaxes(0, 1), (p, q), (r, s), stride[1:], offset[1:], step[1:], groups)
+    matrix = np.ascontiguousarray(w.transpose(3, 0, 4, 5, 2, 1)).reshape(taps, groups, 1, -1, each)
+    total = memory.empty((groups, o, p * q, each), x.dtype)
+    buffer = memory.empty((groups * min(columns.images, o) * p * q * each,), x.dtype)
+    for image, out in zip(x, y, strict=True):
+        total[...] = 0 if b is None else b.reshape(groups, 1, 1, each)
+        found = meetings(columns, image.swapaxes(0, 1), taps, o, stride[0], offset[0], step[0])
+        for t, planes, part in found:
+            term = buffer[: groups * part.shape[1] * p * q * each]
+            term = term.reshape(groups, -1, p * q, each)
+            total[:, planes] += np.matmul(part, matrix[t], out=term)
+        whole = total.reshape(groups, o, p, q, each).transpose(0, 4, 1, 2, 3)
+        for g in range(groups):
+            out[g * each : (g + 1) * each] = whole[g]
 
 
 # ---- 1x1 -----------------------------------------------------------------------------------------
@@ -219,15 +260,32 @@ def weight_of_images(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: i
 
 
 def weight_by_planes(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
-    """dw of volumes: the sum over some planes at a time of that of images."""
+    """dw of volumes: the sum over some planes at a time of that of images, in groups of few."""
     k, c, t, r, s = dw.shape
+    if groups == 1 or t * c * (k // groups) > 8:
+        weight_by_depth(dw, g, x, stride, offset, step, groups)
+        return
     total = np.zeros((k, t * c, r, s), x.dtype)
     term = np.empty_like(total)
     for images, depth, seen in Planes(x, g.shape[2], t, stride[0], offset[0], step[0], groups):
         some = volume.planes_of(g, images, depth)
-        weight_of_images(term, some, seen, stride[1:], offset[1:], step[1:], groups)
+        depthwise.weight(term, some, seen, stride[1:], offset[1:], step[1:], groups)
         total += term
     dw[...] = total.reshape(k, t, c, r, s).swapaxes(1, 2)
+
+
+def weight_by_depth(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
+    """dw[t] = g @ im2col(plane) over the planes that tap t meets, in order."""
+    k, c, taps, r, s = dw.shape
+    each, (o, p, q) = k // groups, g.shape[2:]
+    columns = Columns(x[0].swapaxes(0, 1), (p, q), (r, s), stride[1:], offset[1:], step[1:], groups)
+    total = np.zeros((taps, groups, each, r * s * c), x.dtype)
+    for image, grad in zip(x, g, strict=True):
+        rows = np.ascontiguousarray(grad.reshape(groups, each, o, p * q).swapaxes(1, 2))
+        found = meetings(columns, image.swapaxes(0, 1), taps, o, stride[0], offset[0], step[0])
+        for t, planes, part in found:
+            total[t] += np.matmul(rows[:, planes], part).sum(1)
+    dw[...] = total.reshape(taps, k, r, s, c).transpose(1, 4, 0, 2, 3)
 
 
 def weight_by_columns(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
