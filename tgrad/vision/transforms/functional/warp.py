@@ -15,7 +15,7 @@ import numpy as np
 
 from tgrad import dtypes
 from tgrad.creation import arange, tensor
-from tgrad.ops import where
+from tgrad.ops import minimum, pad, where
 from tgrad.tensor import Tensor
 from tgrad.vision.pillow import is_pillow, pillow
 from tgrad.vision.transforms.functional.convert import pil_to_tensor, to_pil_image
@@ -55,18 +55,34 @@ def sampled(image: Tensor, x: Tensor, y: Tensor, mode: InterpolationMode, fill: 
         return _like(found, image)
     if mode is not InterpolationMode.BILINEAR:
         raise ValueError(f"Interpolation mode '{mode.value}' is unsupported with Tensor input")
+    total = _between(image if image.dtype.is_floating_point else image.to(x.dtype), x, y)
+    if ink is not None:
+        h, w = image.shape[-2:]
+        total = (total - ink) * (_share(x, w) * _share(y, h)) + ink
+    return _like(total, image)
+
+
+def _between(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Bilinear interpolation, with 0 outside of the image: a frame of it is put around."""
+    h, w = image.shape[-2:]
+    flat = pad(image, (1, 1, 1, 1)).flatten(-2)  # (..., (H + 2) (W + 2))
     x0, y0 = x.floor(), y.floor()
     right, down = x - x0, y - y0
-    total, weight = 0, 0
-    for dx, wx in ((0, 1 - right), (1, right)):
-        for dy, wy in ((0, 1 - down), (1, down)):
-            w = wx * wy * _inside(x0 + dx, y0 + dy, image)
-            total = total + _pixels(image, x0 + dx, y0 + dy) * w
-            weight = weight + w
-    assert isinstance(total, Tensor)
-    if ink is not None:
-        total = (total - ink) * weight + ink
-    return _like(total, image)
+    columns = [(x0 + k).clamp(0, w + 1).to(dtypes.int64) for k in (1, 2)]
+    rows = [(y0 + k).clamp(0, h + 1).to(dtypes.int64) * (w + 2) for k in (1, 2)]
+    shape = (*image.shape[:-2], *x0.shape)
+
+    def pixels(row: Tensor, column: Tensor) -> Tensor:
+        return flat.index_select(-1, (row + column).flatten()).reshape(shape)
+
+    upper, lower = ((a := pixels(r, columns[0])) + (pixels(r, columns[1]) - a) * right
+                    for r in rows)  # fmt: skip
+    return upper + (lower - upper) * down
+
+
+def _share(x: Tensor, n: int) -> Tensor:
+    """How much of the weights at ``x`` falls on pixels 0 to n - 1: fades over one pixel."""
+    return minimum(x + 1, n - x).clamp(0, 1)
 
 
 def _like(values: Tensor, image: Tensor) -> Tensor:
