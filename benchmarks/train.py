@@ -1,6 +1,6 @@
 """Training steps a second and peak memory of small networks, beside torch on the CPU.
 
-    python benchmarks/train.py [--seconds S] [--only cnn mlp transformer augmented] [--threads N]
+    python benchmarks/train.py [--seconds S] [--threads N] [--only cnn lstm mlp ...]
 
 The same code runs in a process of its own for each library and network: first five steps from equal
 weights, whose losses must agree, then Adam steps are timed in rounds. Rows go to
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-NETWORKS = ("cnn", "mlp", "transformer", "augmented")
+NETWORKS = ("cnn", "mlp", "transformer", "augmented", "lstm")
 RESULTS = Path(__file__).parent / "results" / "train.json"
 AGREE = 2e-3  # relative, losses of five steps in float32
 
@@ -135,6 +135,26 @@ def augmented(lib: Any, rng: np.random.Generator) -> Build:
         return loss(model(x), labels)
 
     return model, of_next
+
+
+def lstm(lib: Any, rng: np.random.Generator) -> Build:
+    """Letters of 32 sequences of 64: embedding of 128, one LSTM of 256, scores of 64 letters."""
+    nn = lib.nn
+
+    class Letters(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.lstm = nn.Embedding(64, 128), nn.LSTM(128, 256)
+            self.head = nn.Linear(256, 64)
+
+        def forward(self, letters):
+            return self.head(self.lstm(self.embedding(letters))[0]).flatten(0, 1)
+
+    model = Letters()
+    letters = rng.integers(0, 64, (65, 32))
+    x, labels = tensor(lib, letters[:-1].copy()), tensor(lib, letters[1:].reshape(-1))
+    loss = nn.CrossEntropyLoss()
+    return model, lambda: loss(model(x), labels)
 
 
 def same_weights(lib: Any, model: Any) -> None:
