@@ -73,7 +73,7 @@ TILES: dict[str, dict[str, list[Config]]] = {
             tile(32, 64, 128, 8, 2), tile(32, 32, 256, 8, 1),
         ],
         "ragged": [
-            tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(32, 32, 64, 4, 2),
+            tile(32, 32, 16, 4, 2), tile(16, 32, 32, 8, 2), tile(16, 32, 64, 8, 2),
             tile(32, 32, 128, 8, 1), tile(16, 16, 256, 8, 1),
         ],
         "tf32": [
@@ -81,7 +81,7 @@ TILES: dict[str, dict[str, list[Config]]] = {
             tile(16, 32, 128, 8, 1), tile(16, 16, 256, 8, 1),
         ],
         "tf32x3": [
-            tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(32, 32, 64, 8, 2),
+            tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(16, 32, 64, 8, 2),
             tile(32, 32, 128, 8, 2), tile(32, 32, 256, 8, 2),
         ],
         "float32": [
@@ -123,7 +123,7 @@ TILES: dict[str, dict[str, list[Config]]] = {
 
 
 # Padded head sizes from which on rows of q and k are not kept on chip.
-SLICED = {"float32": 64, "float64": 64, "tf32x3": 128}
+SLICED = {"float32": 64, "float64": 64, "tf32x3": 64}
 
 
 def loaded(name: str, c: Config) -> Config:

@@ -28,6 +28,32 @@ def attention(
     return weights @ value * (dropout_p != 1)
 
 
+def multi_head(
+    query, key, value, embed_dim, heads, weight, bias, bias_k, bias_v, zero_attn, dropout_p,
+    out_weight, out_bias, need_weights=True, attn_mask=None, key_padding_mask=None,
+):  # fmt: skip
+    """For (L, N, E) and bool masks."""
+    q, k, v = (
+        x @ w.T + b
+        for x, w, b in zip((query, key, value), np.split(weight, 3), np.split(bias, 3), strict=True)
+    )
+    if bias_k is not None:
+        k, v = (
+            np.concatenate([x, np.repeat(b, x.shape[1], 1)]) for x, b in ((k, bias_k), (v, bias_v))
+        )
+    if zero_attn:
+        k, v = (np.concatenate([x, np.zeros_like(x[:1])]) for x in (k, v))
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2, 0, 3) for x in (q, k, v))
+    seen = np.ones((q.shape[0], 1, q.shape[2], k.shape[2]), bool)
+    if attn_mask is not None:
+        seen[..., : attn_mask.shape[-1]] &= ~attn_mask
+    if key_padding_mask is not None:
+        seen[..., : key_padding_mask.shape[-1]] &= ~key_padding_mask[:, None, None]
+    y = attention(q, k, v, seen).transpose(2, 0, 1, 3)
+    y = y.reshape(*query.shape) @ out_weight.T + out_bias
+    return y, attention(q, k, np.eye(k.shape[2]), seen).mean(1)
+
+
 def qkv(*batch, length=5, size=7, features=3, values=4):
     return t(*batch, length, features), t(*batch, size, features), t(*batch, size, values)
 
@@ -35,6 +61,8 @@ def qkv(*batch, length=5, size=7, features=3, values=4):
 # Row 1 sees nothing, row 2 one key.
 SEEN = value([[1, 0, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0]], "bool")
 ADDED = value([[0.5, -INF, 1, 0], [-INF] * 4, [-INF, -INF, 2, -INF]], grad=False)
+FUTURE = value(np.triu(np.ones((3, 5)), 1), "bool")
+PADDING = value([[0, 0, 0, 0, 1], [0, 0, 0, 1, 1]], "bool")
 BOTH = "torch's math takes a mask or is_causal, its fused kernel both"
 
 NAME = "nn.functional.scaled_dot_product_attention"
@@ -68,5 +96,13 @@ ROWS = [
         s(t(2, 3, 2, 3), t(2, 3, 0, 3), t(2, 3, 0, 4), t(2, 0)), s(*qkv(0, 3)),
         s(*qkv(2, 3, features=0)),
         ref=attention, gradgrad=False,  # of second order above: it has one way, by matrices
+    ),
+    row(
+        "nn.functional.multi_head_attention_forward",
+        s(t(3, 2, 4), t(5, 2, 4), t(5, 2, 4), 4, 2, t(12, 4), t(12), None, None, False, 0.0,
+          t(4, 4), t(4)),
+        s(t(3, 2, 4), t(5, 2, 4), t(5, 2, 4), 4, 2, t(12, 4), t(12), t(1, 1, 4), t(1, 1, 4), True,
+          0.0, t(4, 4), t(4), need_weights=True, attn_mask=FUTURE, key_padding_mask=PADDING),
+        ref=multi_head, gradgrad=False,  # made of ops that have rows of their own
     ),
 ]  # fmt: skip

@@ -34,6 +34,7 @@ from tgrad.ops.maths import *
 from tgrad.ops.matmul import *
 from tgrad.ops.matrix_function import *
 from tgrad.ops.matrix_norm import *
+from tgrad.ops.multi_head import *
 from tgrad.ops.norm import *
 from tgrad.ops.norms import *
 from tgrad.ops.optim import *

@@ -31,6 +31,7 @@ from tgrad.nn.modules.activation import (
     Threshold,
 )
 from tgrad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
+from tgrad.nn.modules.attention import MultiheadAttention
 from tgrad.nn.modules.bag import EmbeddingBag
 from tgrad.nn.modules.bilinear import Bilinear
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
@@ -142,6 +143,13 @@ from tgrad.nn.modules.recurrent import (
     RNNCell,
     RNNCellBase,
 )
+from tgrad.nn.modules.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from tgrad.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
@@ -238,6 +246,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -273,6 +282,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
