@@ -308,7 +308,7 @@ def bar_of(seconds: float, progress: bool) -> Iterator[Any]:
     if not progress:
         yield None
         return
-    form = "{desc} {bar} {percentage:3.0f}% [{elapsed} of at most {total:.0f} s]"
+    form = "{desc} {bar} {percentage:3.0f}% [{elapsed}, at most {remaining} left]"
     with tqdm(total=max(seconds, 0.1), bar_format=form, disable=None, leave=False) as bar:
         bar.begin = time.monotonic()  # pyright: ignore[reportAttributeAccessIssue]
         yield bar
