@@ -16,7 +16,8 @@ PARAMETERS = {
     "vgg13": 133_047_848, "vgg13_bn": 133_053_736, "vgg16": 138_357_544, "vgg16_bn": 138_365_992,
     "vgg19": 143_667_240, "vgg19_bn": 143_678_248, "resnet18": 11_689_512, "resnet34": 21_797_672,
     "resnet50": 25_557_032, "resnet101": 44_549_160, "resnet152": 60_192_808,
-    "mobilenet_v2": 3_504_872,
+    "mobilenet_v2": 3_504_872, "vit_b_16": 86_567_656, "vit_b_32": 88_224_232,
+    "vit_l_16": 304_326_632,
 }  # fmt: skip
 
 
@@ -43,6 +44,8 @@ SMALL = {
         lambda: M.ResNet(resnet.Bottleneck, [1, 1, 1, 1], 3, groups=4, width_per_group=4,
                          replace_stride_with_dilation=[False, True, True]), (2, 3, 17, 16)),
     "mobilenet_v2": (lambda: M.mobilenet_v2(num_classes=3, width_mult=0.25), (4, 3, 32, 32)),
+    "vit": (lambda: M.VisionTransformer(16, 4, 2, 2, 16, 32, 0.1, 0.1, num_classes=3),
+            (4, 3, 16, 16)),
 }  # fmt: skip
 
 
@@ -103,6 +106,9 @@ def test_weights_come_from_a_file_or_a_state_dict(tmp_path):
     (lambda: M.ResNet(resnet.Bottleneck, [1] * 4, replace_stride_with_dilation=[True]),
      ValueError, "3-element"),
     (lambda: M.resnet18(replace_stride_with_dilation=[True] * 3), NotImplementedError, "Dilation"),
+    (lambda: M.VisionTransformer(15, 4, 1, 1, 4, 4), AssertionError, "indivisible"),
+    (lambda: M.VisionTransformer(16, 4, 1, 1, 4, 4)(tgrad.zeros(1, 3, 16, 12)), AssertionError,
+     "Wrong image width! Expected 16 but got 12"),
     (lambda: M.mobilenet_v2(inverted_residual_setting=[[1, 2, 3]]), ValueError, "4-element"),
 ])  # fmt: skip
 def test_impossible_models_are_refused(make, error, message, unset):

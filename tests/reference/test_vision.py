@@ -304,6 +304,24 @@ def test_models_give_the_same_with_the_weights_of_torchvision(name: str, tmp_pat
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
 
 
+def test_vision_transformers_agree():
+    options = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16,
+               "mlp_dim": 24, "num_classes": 5, "representation_size": 7}  # fmt: skip
+    theirs, ours = peers.VisionTransformer(**options), models.VisionTransformer(**options)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.copy_(torch.tensor(rng.normal(0, 0.3, tuple(p.shape))))
+    ours.load_state_dict({k: tgrad.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    x = rng.standard_normal((2, 3, 32, 32)).astype(np.float32)
+    y, want = ours(tgrad.tensor(x)), theirs(torch.tensor(x))
+    np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-4, atol=1e-5)
+    y.square().sum().backward()
+    want.square().sum().backward()
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("options", [
     {}, {"nrow": 2, "padding": 1, "pad_value": 0.5}, {"normalize": True},
     {"normalize": True, "scale_each": True}, {"normalize": True, "value_range": (0.2, 0.7)},

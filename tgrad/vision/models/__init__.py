@@ -19,9 +19,16 @@ from tgrad.vision.models.vgg import (
     vgg19,
     vgg19_bn,
 )
+from tgrad.vision.models.vision_transformer import (
+    VisionTransformer,
+    vit_b_16,
+    vit_b_32,
+    vit_l_16,
+)
 
 __all__ = [
-    "VGG", "AlexNet", "LeNet", "MobileNetV2", "ResNet", "alexnet", "lenet", "mobilenet_v2",
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg11_bn", "vgg13",
-    "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
+    "VGG", "AlexNet", "LeNet", "MobileNetV2", "ResNet", "VisionTransformer", "alexnet", "lenet",
+    "mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11",
+    "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "vit_b_16",
+    "vit_b_32", "vit_l_16",
 ]  # fmt: skip
