@@ -1,0 +1,169 @@
+"""One library in a process of its own: every job checked, then timed."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from comparison.case import Job
+from comparison.libraries import LIBRARIES, Absent, host_inputs
+from tgrad.tuner.timing import measure
+
+CACHE = 64 << 20  # bytes: inputs are rotated until they are twice as large as a cache
+SETS = 8
+ROUNDS = 9
+PROBES = 257  # numbers of each result that are compared with the reference
+
+
+def run(name: str, device: str, jobs: Sequence[Job], seconds: float, threads: int, limit: float):
+    """Rows of one library by the jobs' keys. After ``limit`` seconds jobs are left out, named."""
+    library = LIBRARIES[name](name, device, threads)
+    rows: dict[str, dict[str, Any]] = {}
+    end = time.perf_counter() + limit
+    for job in jobs:
+        if time.perf_counter() > end:
+            rows[job.key] = {"absent": f"left out: {limit:.0f} s were over"}
+            continue
+        try:
+            rows[job.key] = measured(library, job, seconds)
+        except Absent as e:
+            rows[job.key] = {"absent": str(e)}
+        except Exception as e:  # one kernel that fails must not hide the others
+            rows[job.key] = {"error": f"{type(e).__name__}: {e}"[:500],
+                             "traceback": traceback.format_exc()[-3000:]}  # fmt: skip
+    on_gpu = hasattr(library, "lib") and device == "cuda"
+    hardware = library.lib.cuda.get_device_name() if on_gpu else ""
+    return {"library": name, "version": library.version, "hardware": hardware, "rows": rows}
+
+
+def measured(library: Any, job: Job, seconds: float) -> dict[str, Any]:
+    library.set_precision(job.dtype)
+    hosts = host_inputs(job, 0)
+    size = sum(a.nbytes for a in hosts)
+    sets = 1 if job.case.build is not None else min(SETS, max(1, math.ceil(2 * CACHE / size)))
+    calls = []
+    for turn in range(min(sets, 3) if size < 4096 else sets):
+        hosts = hosts if turn == 0 else host_inputs(job, turn)
+        inputs = [library.tensor(job.case, k, a, job.dtype) for k, a in enumerate(hosts)]
+        calls.append(library.call(job, inputs))
+    results = library.numbers(calls[0]())
+    found = {"probe": probe(results, job.case.check)}
+    if hasattr(library, "lib") and library.device == "cuda":
+        timed = measure(library.lib, lambda call: call(), [(c,) for c in calls], "cuda")
+        return found | {"us": timed.device, "us_20": timed.low, "us_80": timed.high,
+                        "host_us": timed.host, "way": timed.way}  # fmt: skip
+    median, low, high = by_clock(calls, library.wait, seconds)
+    return found | {"us": median, "us_20": low, "us_80": high, "host_us": median, "way": "clock"}
+
+
+def by_clock(
+    calls: Sequence[Callable[[], Any]], wait: Callable[[], None], seconds: float
+) -> tuple[float, float, float]:
+    """Median, 20th and 80th percentile of us a call, of rounds that together take ``seconds``."""
+
+    def once(count: int) -> float:
+        wait()
+        start = time.perf_counter()
+        for k in range(count):
+            calls[k % len(calls)]()
+        wait()
+        return (time.perf_counter() - start) / count
+
+    once(len(calls))
+    each = min(once(len(calls)), once(len(calls)))
+    count = max(1, int(seconds / ROUNDS / max(each, 1e-7)))
+    rounds = [once(count) * 1e6 for _ in range(ROUNDS if each < seconds else 3)]
+    fifths = statistics.quantiles(rounds, n=5)
+    return statistics.median(rounds), fifths[0], fifths[3]
+
+
+def probe(results: Sequence[np.ndarray], check: str) -> list[list[float]]:
+    """Some numbers of each result, spread over it; or its mean and deviation."""
+    if check == "moments":
+        return [[float(a.mean()), float(a.std())] for a in results]
+    return [spread(a.reshape(-1)).tolist() for a in results]
+
+
+def spread(flat: np.ndarray) -> np.ndarray:
+    return flat[:: max(1, flat.size // PROBES)][:PROBES]
+
+
+# ---- what everyone is held against ---------------------------------------------------------------
+
+
+def references(jobs: Sequence[Job], device: str) -> dict[str, dict[str, Any]]:
+    """Results in float64 of inputs rounded to each job's dtype, and what the job costs.
+
+    On the CPU, NumPy computes them where the case has a twin in its language; gradients, and the
+    rest, are tgrad's in float64, which its tests hold against finite differences. Sizes for a GPU
+    are beyond a CPU: there torch computes them in float64 where it is installed, else tgrad.
+    """
+    ours = wide = LIBRARIES["tgrad"]("tgrad", device, 1)
+    if device == "cuda" and importlib.util.find_spec("torch"):
+        other = LIBRARIES["torch"]("torch", device, 1)
+        wide = other if other.lib.cuda.is_available() else ours
+    found = {}
+    for job in jobs:
+        try:
+            found[job.key] = reference(ours, wide, job)
+        except Exception as e:
+            found[job.key] = {"error": f"{type(e).__name__}: {e}"[:300]}
+    return found
+
+
+def reference(ours: Any, wide: Any, job: Job) -> dict[str, Any]:
+    """``ours`` counts operations, ``wide`` computes in float64 what NumPy does not."""
+    case = job.case
+    hosts = [rounded(ours, a, job.dtype) for a in host_inputs(job, 0)]
+    if case.array is not None and not job.backward and wide.device == "cpu":
+        kind = np.float32 if case.check == "moments" else np.float64
+        with np.errstate(all="ignore"):
+            results = [np.asarray(case.array(np, *[as_kind(a, kind) for a in hosts]))]
+    else:
+        inputs = [wide.tensor(case, k, a, "float64") for k, a in enumerate(hosts)]
+        results = wide.numbers(wide.call(job, inputs)())
+    size = {"bfloat16": 2, "float16": 2}.get(job.dtype, 4)
+    elements = sum(math.prod(s) for s in job.shapes) + sum(a.size for a in results)
+    if job.backward:  # and the gradient that comes in, as large as the output
+        elements += sum(a.size for a in ours.numbers(forward(ours, job, hosts)))
+    elif case.moved is not None:
+        elements = case.moved(*job.shapes)
+    return {
+        "probe": probe(results, case.check), "bytes": elements * size,
+        "flops": flops(ours, job, hosts),
+    }  # fmt: skip
+
+
+def as_kind(a: np.ndarray, kind: Any) -> np.ndarray:
+    return a.astype(kind) if a.dtype.kind == "f" else a
+
+
+def rounded(ours: Any, a: np.ndarray, dtype: str) -> np.ndarray:
+    """The numbers that a library computes with in ``dtype``."""
+    if a.dtype.kind != "f" or dtype not in ("bfloat16", "float16"):
+        return a
+    lib = ours.lib
+    return lib.from_numpy(a).to(getattr(lib, dtype)).to(lib.float32).numpy()
+
+
+def forward(ours: Any, job: Job, hosts: Sequence[np.ndarray]) -> Any:
+    inputs = [ours.tensor(job.case, k, a, "float32") for k, a in enumerate(hosts)]
+    return ours.call(job._replace(backward=False), inputs)()
+
+
+def flops(ours: Any, job: Job, hosts: Sequence[np.ndarray]) -> int:
+    """Floating-point operations of matrix products, counted from what each op is called with."""
+    from tgrad.profiler import profile
+
+    inputs = [ours.tensor(job.case, k, a, "float32") for k, a in enumerate(hosts)]
+    call = ours.call(job, inputs)
+    with profile() as p:
+        call()
+    return sum(e.flops for e in p.events())
