@@ -1,9 +1,9 @@
 """Recurrent layers step by step, features first: every gate of a step is one contiguous block.
 
-A step is one matrix product of the stacked weights [W_ih, b, W_hh] with the stacked [x; 1; h], so
-that projections and biases cost no pass of their own. Sigmoids are 0.5 tanh(0.5 x) + 0.5 with the
-inner half in the weights: one tanh over all gates. Backward collects the gates' gradients of many
-steps and multiplies them into the weights' gradients at once.
+The projections of x are made for many steps at once; a step is then one product with the hidden
+weights, which stay in cache. Sigmoids are 0.5 tanh(0.5 x) + 0.5 with the inner half in the weights:
+one tanh over all gates. Backward collects the gates' gradients of many steps and multiplies them
+into the gradients of x and of the weights at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tgrad.dispatch import kernel
 from tgrad.kernels.cpu.rows import as_wide, wide_dtype
 from tgrad.runtime import memory
 
-COLUMNS = 512  # rows of x whose gradients are collected before they meet the weights'
+COLUMNS = 512  # rows of x that are projected at once, and whose gradients are collected
 PAD = 16  # elements by which rows of the collection end before a power of two: no cache conflicts
 
 
@@ -35,6 +35,35 @@ def resized(a: np.ndarray, start: np.ndarray, n: int) -> np.ndarray:
     """State (F, m) for n sequences: the last ones end, or begin with those of ``start``."""
     m = a.shape[1]
     return a[:, :n].copy() if m >= n else np.concatenate((a, start[:, m:n]), 1)
+
+
+class Projection:
+    """W_ih x + b of each step, (rows, n), made for about COLUMNS rows of x at once."""
+
+    def __init__(
+        self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None,
+        spans: list[tuple[int, int]], batch: int,
+    ):  # fmt: skip
+        self.x, self.w, self.bias, self.spans = x, w, bias, spans
+        self.made = memory.empty((len(w), max(COLUMNS, batch) + PAD), w.dtype)
+        self.low = self.high = 0
+
+    def of(self, k: int) -> np.ndarray:
+        """Of the k-th step computed; steps are asked for in their order."""
+        start, stop = self.spans[k]
+        if not self.low <= start < stop <= self.high:
+            self.low, self.high = start, stop
+            for first, last in self.spans[k + 1 :]:
+                low, high = min(self.low, first), max(self.high, last)
+                if high - low > COLUMNS:
+                    break
+                self.low, self.high = low, high
+            part = as_wide(self.x[self.low : self.high], self.w.dtype)
+            made = self.made[:, : len(part)]
+            np.matmul(self.w, part.T, out=made)
+            if self.bias is not None:
+                np.add(made, self.bias, out=made)
+        return self.made[:, start - self.low : stop - self.low]
 
 
 def columns(a: np.ndarray | None, features: int, batch: int, dtype: np.dtype) -> np.ndarray:
@@ -173,15 +202,17 @@ def ordered(w: np.ndarray, order: Sequence[int]) -> np.ndarray:
 
 
 def stacked(
-    parts: Sequence[np.ndarray], order: Sequence[int], halved: Sequence[int], dtype: np.dtype
-) -> np.ndarray:
-    """[parts] side by side, gates in ``order``, the rows of the ``halved`` gates times a half."""
-    whole = np.concatenate([p[:, None] if p.ndim == 1 else p for p in parts], 1, dtype=dtype)
-    made = ordered(whole, order)
+    w: np.ndarray | None, order: Sequence[int], halved: Sequence[int], dtype: np.dtype
+) -> Any:
+    """A weight with its gates in ``order``, the rows of the ``halved`` ones times a half; a bias as
+    a column."""
+    if w is None:
+        return None
+    made = ordered(w.astype(dtype, copy=False), order)
     for k, gate in enumerate(order):
         if gate in halved:
             made[k] *= 0.5
-    return np.ascontiguousarray(made.reshape(whole.shape))
+    return made.reshape(len(w), -1)
 
 
 class Scratch:
@@ -213,36 +244,37 @@ def _recurrence(
 def stack(
     y, h_n, c_n, cells, gates, x, w_ih, w_hh, b_ih, b_hh, w_hr, h, c, offsets, cell, backwards
 ):  # fmt: skip
-    """tanh, relu and lstm: one product a step."""
+    """tanh, relu and lstm: x and h meet in one sum."""
     rule, wide = CELLS[cell], wide_dtype(x)
     batch, out = h.shape
-    inputs, hidden = x.shape[1], w_ih.shape[0] // rule.gates
-    bias = [b_ih.astype(wide) + b_hh] if b_ih is not None else []
-    w = stacked([w_ih, *bias, w_hh], rule.order, (0, 1, 3) if rule.halved else (), wide)
+    hidden = w_ih.shape[0] // rule.gates
+    halved = (0, 1, 3) if rule.halved else ()
+    bias = None if b_ih is None else b_ih.astype(wide) + b_hh
+    w_x, w, bias = (stacked(part, rule.order, halved, wide) for part in (w_ih, w_hh, bias))
+    spans = spans_of(x.shape[0], batch, offsets, backwards)
+    projection = Projection(x, w_x, bias, spans, batch)
     w_hr = None if w_hr is None else np.ascontiguousarray(w_hr, wide)
-    first = inputs + len(bias)
     lstm = cell == "lstm"
     scratch = Scratch(
-        {"z": first + out, "a": w.shape[0], "c": hidden * lstm, "d": hidden * lstm,
+        {"z": out, "a": w.shape[0], "c": hidden * lstm, "d": hidden * lstm,
          "m": hidden * (w_hr is not None), "work": hidden}, batch, wide,
     )  # fmt: skip
     h0, c0 = columns(h, out, batch, wide), columns(c, hidden, batch, wide)
     h, c, n, v = h0, c0, -1, {}
-    for start, stop in spans_of(x.shape[0], batch, offsets, backwards):
+    for k, (start, stop) in enumerate(spans):
         if n != stop - start:
             if n > 0:
                 retire(h_n, h, stop - start)
                 retire(c_n if lstm else None, c, stop - start)
             n = stop - start
             h, c, v = resized(h, h0, n), resized(c, c0, n), scratch.views(n)
-            v["z"][inputs:first] = 1
-            v["z"][first:] = h
-            h = v["z"][first:]
-        v["z"][:inputs] = x[start:stop].T
+            v["z"][...] = h
+            h = v["z"]
         direct = len(gates) and gates.dtype == wide
         a = block(gates, start, n, w.shape[0]) if direct else v["a"]
         new_c = block(cells, start, n, hidden) if direct else v["d"] if c is v["c"] else v["c"]
-        np.matmul(w, v["z"], out=a)
+        np.matmul(w, h, out=a)
+        np.add(a, projection.of(k), out=a)
         m = h if w_hr is None else v["m"]
         rule.forward(a, c, m, new_c, v["work"][None])
         if w_hr is not None:
@@ -269,34 +301,30 @@ def block(kept: np.ndarray, start: int, n: int, rows: int) -> np.ndarray:
 
 
 def gru(y, h_n, gates, x, w_ih, w_hh, b_ih, b_hh, h, offsets, backwards):
-    """Two products a step: the new gate takes those of x and of h apart."""
+    """The new gate takes what comes of x and of h apart."""
     rule, wide = CELLS["gru"], wide_dtype(x)
     batch, hidden = h.shape
-    inputs, ones = x.shape[1], int(b_ih is not None)
-    w_x = stacked([w_ih, *[b_ih] * ones], (2, 0, 1), (0, 1), wide)
-    w_h = stacked([w_hh, *[b_hh] * ones], (0, 1, 2), (0, 1), wide)
-    first = inputs + ones
-    scratch = Scratch(
-        {"z": first + hidden + ones, "a": 3 * hidden, "b": 3 * hidden, "s": 4 * hidden,
-         "work": hidden}, batch, wide,
-    )  # fmt: skip
+    w_x, b_x = (stacked(part, (2, 0, 1), (0, 1), wide) for part in (w_ih, b_ih))
+    w_h, b_h = (stacked(part, (0, 1, 2), (0, 1), wide) for part in (w_hh, b_hh))
+    spans = spans_of(x.shape[0], batch, offsets, backwards)
+    projection = Projection(x, w_x, b_x, spans, batch)
+    scratch = Scratch({"z": hidden, "b": 3 * hidden, "s": 4 * hidden, "work": hidden}, batch, wide)
     h0 = columns(h, hidden, batch, wide)
     h, n, v = h0, -1, {}
-    for start, stop in spans_of(x.shape[0], batch, offsets, backwards):
+    for k, (start, stop) in enumerate(spans):
         if n != stop - start:
             if n > 0:
                 retire(h_n, h, stop - start)
             n = stop - start
             h, v = resized(h, h0, n), scratch.views(n)
-            v["z"][inputs:first] = v["z"][first + hidden :] = 1
-            v["z"][first : first + hidden] = h
-            h = v["z"][first : first + hidden]
-        v["z"][:inputs] = x[start:stop].T
+            v["z"][...] = h
+            h = v["z"]
         direct = len(gates) and gates.dtype == wide
         s = block(gates, start, n, 4 * hidden) if direct else v["s"]
-        np.matmul(w_x, v["z"][:first], out=v["a"])
-        np.matmul(w_h, v["z"][first:], out=v["b"])
-        rule.forward(s, v["a"], v["b"], h, v["work"])
+        np.matmul(w_h, h, out=v["b"])
+        if b_h is not None:
+            np.add(v["b"], b_h, out=v["b"])
+        rule.forward(s, projection.of(k), v["b"], h, v["work"])
         if len(gates) and not direct:
             block(gates, start, n, 4 * hidden)[...] = s
         y[start:stop] = h.T
@@ -310,8 +338,11 @@ class Sums:
     """Weight gradients: collects (rows of gates, n) of each step beside [x, 1, h, 1]'s rows."""
 
     def __init__(
-        self, rows: int, inputs: int, out: int, ones: int, split: bool, batch: int, dtype: np.dtype
-    ):
+        self, rows: int, inputs: int, out: int, ones: int, split: bool, batch: int,
+        w_x: np.ndarray, dx: np.ndarray | None,
+    ):  # fmt: skip
+        dtype = w_x.dtype
+        self.w_x, self.dx, self.places = w_x, dx, []
         self.room = max(COLUMNS // batch, 1) * batch
         self.d = memory.empty((rows, self.room + PAD), dtype)
         self.z = memory.empty((self.room, inputs + out + ones * (1 + split)), dtype)
@@ -324,6 +355,7 @@ class Sums:
         ]  # fmt: skip
         self.totals = [np.zeros(s, dtype) for s in shapes]
         self.made = [memory.empty(s, dtype) for s in shapes]
+        self.made_x = memory.empty((self.room if dx is not None else 0, inputs), dtype)
 
     def place(self, n: int) -> np.ndarray:
         """Where the next step's gate gradients go."""
@@ -331,10 +363,11 @@ class Sums:
             self.flush()
         return self.d[:, self.used : self.used + n]
 
-    def add(self, n: int, x: np.ndarray, before: Sequence[np.ndarray]) -> None:
-        """The step at :meth:`place` is complete: x and the parts of h before it, by rows."""
+    def add(self, start: int, n: int, x: np.ndarray, before: Sequence[np.ndarray]) -> None:
+        """The step at :meth:`place` is complete: its rows of x, the parts of h before it."""
         at = self.used
-        self.z[at : at + n, : self.inputs] = x
+        self.places.append((at, start, n))
+        self.z[at : at + n, : self.inputs] = x[start : start + n]
         for part in before:
             self.z[at : at + len(part), self.first : self.first + self.out] = part
             at += len(part)
@@ -349,7 +382,13 @@ class Sums:
         for (d, z), made, total in zip(pairs, self.made, self.totals, strict=True):
             np.matmul(d, z, out=made)
             np.add(total, made, out=total)
-        self.used = 0
+        if self.dx is not None:
+            made_x = np.matmul(
+                self.d[: len(self.w_x), : self.used].T, self.w_x, out=self.made_x[: self.used]
+            )
+            for at, start, n in self.places:
+                self.dx[start : start + n] = made_x[at : at + n]
+        self.used, self.places = 0, []
 
 
 def put(total: np.ndarray, order: Sequence[int], dw: np.ndarray, db: np.ndarray, at: int, w: int):
@@ -381,16 +420,15 @@ def recurrence_backward(
     inputs, hidden, rows = x.shape[1], w_ih.shape[0] // rule.gates, max(rule.kept, rule.gates)
     split, ones, lstm = cell == "gru", int(b_ih is not None), cell == "lstm"
     orders = ((2, 0, 1), (0, 1, 2)) if split else (rule.order, rule.order)
-    back_x, back_h = (
-        np.ascontiguousarray(ordered(w.astype(wide, copy=False), o).reshape(w.shape).T)
-        for w, o in zip((w_ih, w_hh), orders, strict=True)
-    )
-    back = np.concatenate((back_x, back_h)) if needs_x and not split else back_h
+    w_x, back = (stacked(w, order, (), wide) for w, order in zip((w_ih, w_hh), orders, strict=True))
+    back = np.ascontiguousarray(back.T)
     w_hr = None if w_hr is None else np.ascontiguousarray(w_hr, wide)
     dw_p = np.zeros((out, hidden), wide)
-    sums = Sums(rows * hidden, inputs, out, ones, split, max(batch, 1), wide)
+    sums = Sums(
+        rows * hidden, inputs, out, ones, split, max(batch, 1), w_x, dx if needs_x else None
+    )
     scratch = Scratch(
-        {"z": len(back) + inputs * split, "s": rows * hidden, "dm": hidden, "work": 7 * hidden},
+        {"z": out, "s": rows * hidden, "dm": hidden, "work": 7 * hidden},
         batch, wide,
     )  # fmt: skip
     ended_h, ended_c = columns(g_h, out, batch, wide), columns(g_c, hidden, batch, wide)
@@ -430,17 +468,12 @@ def recurrence_backward(
             rule.backward(d, dm, dc, s, ct, c_before, ht, h_before, work)
             if w_hr is not None:
                 dw_p += dh @ work[3].T
-            sums.add(n, x[start:stop], before)
+            sums.add(start, n, x, before)
             if split:
                 np.multiply(dh, s[hidden : 2 * hidden], out=dh)  # pyright: ignore[reportOptionalSubscript]
-                np.add(dh, np.matmul(back, d[hidden:], out=v["z"][inputs:]), out=dh)
-                if needs_x:
-                    dx[start:stop] = np.matmul(back_x, d[: 3 * hidden], out=v["z"][:inputs]).T
+                np.add(dh, np.matmul(back, d[hidden:], out=v["z"]), out=dh)
             else:
-                np.matmul(back, d, out=v["z"])
-                dh = v["z"][-out:]
-                if needs_x:
-                    dx[start:stop] = v["z"][:inputs].T
+                dh = np.matmul(back, d, out=v["z"])
         retire(dh0, dh, 0)
         retire(dc0 if lstm else None, dc, 0)
         sums.flush()
