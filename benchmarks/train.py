@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-NETWORKS = ("cnn", "mlp", "transformer", "augmented", "lstm")
+NETWORKS = ("cnn", "mlp", "transformer", "augmented", "lstm", "encoder")
 RESULTS = Path(__file__).parent / "results" / "train.json"
 AGREE = 2e-3  # relative, losses of five steps in float32
 
@@ -155,6 +155,19 @@ def lstm(lib: Any, rng: np.random.Generator) -> Build:
     x, labels = tensor(lib, letters[:-1].copy()), tensor(lib, letters[1:].reshape(-1))
     loss = nn.CrossEntropyLoss()
     return model, lambda: loss(model(x), labels)
+
+
+def encoder(lib: Any, rng: np.random.Generator) -> Build:
+    """Six encoder layers of 128 features, 4 heads and 512 inside, on 8 causal sequences of 64."""
+    nn = lib.nn
+    N, L, D = 8, 64, 128
+    layer = nn.TransformerEncoderLayer(D, 4, 4 * D, 0.0, "gelu", batch_first=True, norm_first=True)
+    model = nn.TransformerEncoder(layer, 6, nn.LayerNorm(D), enable_nested_tensor=False)
+    mask = nn.Transformer.generate_square_subsequent_mask(L)
+    x = tensor(lib, rng.standard_normal((N, L, D), np.float32))
+    target = tensor(lib, rng.standard_normal((N, L, D), np.float32))
+    loss = nn.MSELoss()
+    return model, lambda: loss(model(x, mask, is_causal=True), target)
 
 
 def same_weights(lib: Any, model: Any) -> None:

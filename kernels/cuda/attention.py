@@ -77,7 +77,7 @@ TILES: dict[str, dict[str, list[Config]]] = {
             tile(32, 32, 128, 8, 1), tile(16, 16, 256, 8, 1),
         ],
         "tf32": [
-            tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(32, 32, 64, 4, 2),
+            tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(16, 32, 64, 8, 1),
             tile(16, 32, 128, 8, 1), tile(16, 16, 256, 8, 1),
         ],
         "tf32x3": [
@@ -126,10 +126,12 @@ TILES: dict[str, dict[str, list[Config]]] = {
 SLICED = {"float32": 64, "float64": 64, "tf32x3": 64}
 
 
-def loaded(name: str, c: Config) -> Config:
+def loaded(name: str, kind: str, c: Config) -> Config:
     """The tile where a mask or dropout takes registers too: more warps, or half the tile."""
     if c.num_warps < 8:
         return c._replace(num_warps=8)
+    if kind in ("float32", "tf32") and c.block_k == 64:
+        return c  # half of it spills 12 bytes in float32, the whole none
     if name == "attention_backward_keys":
         return c._replace(block_m=max(c.block_m // 2, 16))
     return c._replace(block_n=max(c.block_n // 2, 16))
@@ -153,7 +155,11 @@ def config_of(
     if gpu.arch == 0:
         return tile(16, 16, features, 4, 1)
     c = next(c for c in TILES[name][kind] if c.block_k >= features)
-    return loaded(name, c) if more else c
+    if gpu.arch < 90 and name == "attention_backward_keys" and c.block_m > 32:
+        c = c._replace(block_m=32)  # without wgmma 64 rows spill 56 bytes
+    if gpu.arch >= 100 and name == "attention" and c.block_k == 64:
+        c = c._replace(num_warps=8)  # 4 warps spill 16 bytes: the sums come back from tensor memory
+    return loaded(name, kind, c) if more else c
 
 
 remembers(config_of.cache_clear)
