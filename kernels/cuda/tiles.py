@@ -292,7 +292,7 @@ def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
 CONV_TILES: dict[str, list[Config]] = {
     "half": [
         Config(128, 128, 64, 8, 4), Config(64, 256, 64, 8, 4), Config(64, 128, 64, 4, 4),
-        Config(32, 128, 64, 4, 4), Config(16, 128, 64, 4, 4), Config(64, 64, 64, 4, 4),
+        Config(32, 128, 64, 4, 4), Config(16, 128, 32, 4, 4), Config(64, 64, 64, 4, 4),
     ],
     "ragged": [Config(64, 128, 32, 8, 2), Config(32, 128, 32, 4, 2), Config(16, 128, 32, 4, 2)],
     "tf32": [
