@@ -155,8 +155,11 @@ def config_of(
     if gpu.arch == 0:
         return tile(16, 16, features, 4, 1)
     c = next(c for c in TILES[name][kind] if c.block_k >= features)
-    if gpu.arch < 90 and name == "attention_backward_keys" and c.block_m > 32:
-        c = c._replace(block_m=32)  # without wgmma 64 rows spill 56 bytes
+    if gpu.arch < 90:  # without wgmma 64 x 64 scores spill 16 to 56 bytes
+        if name == "attention_backward_keys":
+            c = c._replace(block_m=min(c.block_m, 32))
+        elif name == "attention_backward_queries":
+            c = c._replace(block_n=min(c.block_n, 32))
     if gpu.arch >= 100 and name == "attention" and c.block_k == 64:
         c = c._replace(num_warps=8)  # 4 warps spill 16 bytes: the sums come back from tensor memory
     return loaded(name, kind, c) if more else c
