@@ -162,6 +162,8 @@ def config_of(
             c = c._replace(block_n=min(c.block_n, 32))
     if gpu.arch >= 100 and name == "attention" and c.block_k == 64:
         c = c._replace(num_warps=8)  # 4 warps spill 16 bytes: the sums come back from tensor memory
+    if gpu.arch >= 100 and name == "attention_backward_keys" and c.block_k == 128:
+        c = c._replace(block_n=min(c.block_n, 32))  # 64 keys spill 188 bytes
     return loaded(name, kind, c) if more else c
 
 
