@@ -20,6 +20,7 @@ NO_MATRIX = {
     "matvec_kernel": "a vector fills no tensor core",
     "sum_splits_kernel": "adds partial products",
     "add_parts_kernel": "adds partial products",
+    "row_dots_kernel": "adds up products of two rows",
 }
 # Kernels beside those of row ops that read a few numbers of a large array.
 FEW = {
