@@ -240,7 +240,9 @@ class Problem:
         reach = [abs(x.steps[1]) * (x.shape[1] + PAST) for x in arrays]
         if mask is not None:
             reach.append(
-                sum(abs(s) * (n + PAST) for s, n in zip(mask.steps, mask.shape, strict=True))
+                sum(
+                    abs(s) * (n + PAST) for s, n in zip(mask.steps[2:], mask.shape[2:], strict=True)
+                )
             )
         self.constants = {
             "MASK": masked, "CAUSAL": bool(causal), "DROP": p > 0, "ACC": self.acc,
