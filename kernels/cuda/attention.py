@@ -155,6 +155,8 @@ def config_of(
     if gpu.arch == 0:
         return tile(16, 16, features, 4, 1)
     c = next(c for c in TILES[name][kind] if c.block_k >= features)
+    if gpu.arch < 90 and kind == "float32" and c.block_k == 16 and name != "attention":
+        return tile(16, 16, 16, 2 if name == "attention_backward_keys" else 4, 1)  # 32 x 32 spill
     if gpu.arch < 90:  # without wgmma 64 x 64 scores spill 16 to 56 bytes
         if name == "attention_backward_keys":
             c = c._replace(block_m=min(c.block_m, 32))
