@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,7 @@ def test_rows_longer_than_a_block_of_keys_are_exact(scale, causal):
     q, k, v = tensors((1, 2, 300, 8), (1, 2, 2500, 8), (1, 2, 2500, 4))
     xs = [x.requires_grad_() for x in (q, k, v)]
     y = F.scaled_dot_product_attention(*xs, is_causal=causal, scale=scale)
-    arrays = [x.detach().numpy() for x in xs]
+    arrays: Any = [x.detach().numpy() for x in xs]
     np.testing.assert_allclose(
         y.detach().numpy(), attention(*arrays, is_causal=causal, scale=scale), atol=1e-11
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -53,10 +54,11 @@ def test_in_place_equals_the_op(row: Row, sample, device: str):
 
 def test_functions_of_the_top_level_write_in_place():
     x = tgrad.tensor([-1.0, 2.0])
-    assert tgrad.abs_(x) is x and x.tolist() == [1.0, 2.0]
-    assert tgrad.clamp_(x, max=1.5).tolist() == [1.0, 1.5]
-    assert tgrad.fill_(x, 3).tolist() == [3.0, 3.0]
-    assert tgrad.zero_(x).tolist() == [0.0, 0.0]
-    assert not tgrad.detach(tgrad.ones(1, requires_grad=True) * 2).requires_grad
+    functions: Any = tgrad
+    assert functions.abs_(x) is x and x.tolist() == [1.0, 2.0]
+    assert functions.clamp_(x, max=1.5).tolist() == [1.0, 1.5]
+    assert functions.fill_(x, 3).tolist() == [3.0, 3.0]
+    assert functions.zero_(x).tolist() == [0.0, 0.0]
+    assert not functions.detach(tgrad.ones(1, requires_grad=True) * 2).requires_grad
     assert x[tgrad.newaxis].shape == (1, 2)
     assert (tgrad.pi, tgrad.e, tgrad.inf) == (math.pi, math.e, math.inf) and math.isnan(tgrad.nan)

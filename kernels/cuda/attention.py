@@ -190,7 +190,7 @@ def shipped_tile(case: Case) -> list[Config]:
     """The tile that the rule has for a case, if it has one."""
     for c in TILES[case.kernel].get(case.kind, []):
         if c.block_k >= case.sizes[2]:
-            return [loaded(case.kernel, c) if case.layout else c]
+            return [loaded(case.kernel, case.kind, c) if case.layout else c]
     return []
 
 
