@@ -307,7 +307,8 @@ def test_models_give_the_same_with_the_weights_of_torchvision(name: str, tmp_pat
 
 def test_vision_transformers_agree():
     options: Any = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2,
-                    "hidden_dim": 16, "mlp_dim": 24, "num_classes": 5, "representation_size": 7}  # fmt: skip
+                    "hidden_dim": 16, "mlp_dim": 24, "num_classes": 5,
+                    "representation_size": 7}  # fmt: skip
     theirs, ours = peers.VisionTransformer(**options), models.VisionTransformer(**options)
     rng = np.random.default_rng(0)
     with torch.no_grad():
