@@ -85,7 +85,7 @@ def attention_backward(
     return Spec(q.shape, q.dtype), Spec(k.shape, k.dtype), Spec(v.shape, v.dtype)
 
 
-@op
+@op(spaces=())
 def attention_backward_mask(
     g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, lse: Tensor, delta: Tensor,
     scale: float, causal: bool, p: float, key: int, counter: int,
