@@ -178,7 +178,7 @@ def narrow(monkeypatch):
         whole = importlib.import_module(f"tgrad.kernels.cuda.{module}")
         monkeypatch.setattr(whole, "tiles", lambda axes, elements, **more: tiles(axes, 32, **more))
     scan = importlib.import_module("tgrad.kernels.cuda.scan")
-    monkeypatch.setattr(scan, "tile_elements", lambda function: 32)
+    monkeypatch.setattr(scan, "tile_elements", lambda function, itemsize=4: 32)
 
 
 @pytest.mark.parametrize("case", AXES)
