@@ -35,6 +35,7 @@ class Case(NamedTuple):
     moved: Callable[..., float] | None = None  # elements, of the shapes; else all of every tensor
     build: Callable[..., tuple[Callable[[], Any], list[Any]]] | None = None
     layout: str = ""  # "channels_last": how inputs lie in memory
+    loose: float = 1.0  # how much more than usual a result may be off, where rounding says so
 
     def kind(self, k: int) -> str:
         return self.kinds[k : k + 1] or "."

@@ -165,8 +165,10 @@ LSTM = sized(
 # ---- all -----------------------------------------------------------------------------------------
 
 
-def copied(t: Any, x: Any) -> Any:
-    return x.clone()
+def build_copy(t: Any, x: Any) -> tuple[Any, list[Any]]:
+    """Into memory that is there: fresh pages would cost more than the copy."""
+    y = t.empty_like(x)
+    return lambda: y.copy_(x), []
 
 
 def embedding_moved(i: Shape, w: Shape) -> float:
@@ -178,7 +180,8 @@ def gathered(x: Shape, i: Shape) -> float:
 
 
 CASES: Sequence[Case] = [
-    Case("copy", "copy", copied, lambda np, x: np.copy(x), ELEMENTWISE),
+    Case("copy", "copy", lambda t, x: None, lambda np, x: np.copy(x), ELEMENTWISE,
+         build=build_copy),
     Case("copy", "transpose", lambda t, x: x.t().contiguous(),
          lambda np, x: np.ascontiguousarray(x.T), ELEMENTWISE),
     Case("pointwise", "add", lambda t, x, y: x + y, lambda np, x, y: x + y, PAIRS),
@@ -223,7 +226,8 @@ CASES: Sequence[Case] = [
          kinds=".i", backward=True),
     Case("ctc", "ctc_loss", ctc, None,
          sized({"speech": [(300, 8, 29), (8, 60)]}, {"speech": [(1000, 64, 29), (64, 200)]},
-               [(7, 2, 5), (2, 3)]), kinds=".i", high=4, backward=True, dtypes=CPU_SINGLE),
+               [(7, 2, 5), (2, 3)]), kinds=".i", high=4, backward=True, dtypes=CPU_SINGLE,
+         loose=10),  # logarithms near -1000, of which a float32 is off by 6e-5
     Case("embedding", "embedding", lambda t, i, w: F(t).embedding(i, w), lambda np, i, w: w[i],
          sized({"GPT-2": [(4, 1024), (50257, 768)]}, {"GPT-2": [(32, 1024), (50257, 768)]},
                [(3, 7), (50, 8)]), kinds="i.", backward=True, moved=embedding_moved),

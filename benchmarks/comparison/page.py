@@ -143,8 +143,8 @@ def page(
 <body><h1>tgrad: kernels compared</h1><ul>{facts}</ul><pre>{html.escape(text)}</pre>
 <p>Times are medians in microseconds; 20% and 80% are percentiles. x is a peer's time over tgrad's:
 above 1, tgrad is faster. The roofline is the least time for a case's bytes and flops by the largest
-copy and matrix product of this run; the datasheet, the same by what the GPU's maker says. The error
-is against float64, in units of what is allowed.</p>
+copy and matrix product of this run, above 100% where data stayed in a cache; the datasheet, the
+same by what the GPU's maker says. The error is against float64, in units of what is allowed.</p>
 <input type="search" placeholder="words to look for" aria-label="words to look for">
 <div class="wide"><table><thead><tr>{head}</tr></thead><tbody>
 {body}
@@ -177,6 +177,7 @@ def text_cell(text: str) -> str:
     return f'<td class="text">{html.escape(text)}</td>'
 
 
-def cell(value: float | None, form: str = "{:.4g}", mark: str = "") -> str:
+def cell(value: float | None, form: str = "", mark: str = "") -> str:
+    form = form or ("{:,.0f}" if value and value >= 1000 else "{:.3g}")
     shown = "-" if value is None else form.format(value)
     return f'<td class="{mark}" data-v="{"" if value is None else value}">{shown}</td>'

@@ -59,7 +59,8 @@ def error_units(got: Any, want: Any, job: Job) -> float:
     for g, w in zip(got, want, strict=True):
         a, b = np.array(g), np.array(w)
         scale = max(float(np.abs(b).max(initial=0)), 1e-6)
-        apart = float(np.abs(a - b).max(initial=0)) / scale / ALLOWED[job.dtype]
+        apart = float(np.abs(a - b).max(initial=0)) / scale
+        apart /= ALLOWED[job.dtype] * job.case.loose
         worst = max(worst, math.inf if math.isnan(apart) else apart)
     return worst
 
