@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import statistics
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from comparison.case import Job
 from comparison.libraries import LIBRARIES, Absent, host_inputs
-from tgrad.tuner.timing import measure
+from tgrad.tuner.timing import measure, percentiles
 
 CACHE = 64 << 20  # bytes: inputs are rotated until they are twice as large as a cache
 SETS = 8
@@ -80,8 +79,7 @@ def by_clock(
     each = min(once(len(calls)), once(len(calls)))
     count = max(1, int(seconds / ROUNDS / max(each, 1e-7)))
     rounds = [once(count) * 1e6 for _ in range(ROUNDS if each < seconds else 3)]
-    fifths = statistics.quantiles(rounds, n=5)
-    return statistics.median(rounds), fifths[0], fifths[3]
+    return percentiles(rounds)
 
 
 def probe(results: Sequence[np.ndarray], check: str) -> list[list[float]]:

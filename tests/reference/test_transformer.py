@@ -9,10 +9,10 @@ import warnings
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="compares with torch")
+import tgrad
+from tgrad import nn
 
-import tgrad  # noqa: E402
-from tgrad import nn  # noqa: E402
+torch = pytest.importorskip("torch", reason="compares with torch")
 
 LIBRARIES = (tgrad, torch)
 
