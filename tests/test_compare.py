@@ -30,10 +30,11 @@ def compare(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_every_family_with_a_kernel_has_a_case():
-    for entry in OPS.values():
+    ours = [e for e in OPS.values() if e.card.__module__.startswith("tgrad.")]  # not of tests
+    for entry in ours:
         if entry.kind in ("kernel", "update"):
             entry.kernel("cpu")
-    families = {e.family for e in OPS.values() if "cpu" in e.kernels or e.kind == "pointwise"}
+    families = {e.family for e in ours if "cpu" in e.kernels or e.kind == "pointwise"}
     missing = families - {c.family for c in cases.CASES} - set(WITHOUT)
     assert not missing
 
