@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.worker:
         name, out = args.worker
         found = (
-            worker.references(work, args.device) if name == "reference"
+            worker.references(work, args.device, args.limit) if name == "reference"
             else worker.run(name, args.device, work, args.seconds, args.threads, args.limit)
         )  # fmt: skip
         Path(out).write_text(json.dumps(found))

@@ -32,6 +32,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from comparison.text import table
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 TOTAL = 520  # seconds for all steps
@@ -164,6 +166,20 @@ def script(name: str) -> Callable[[Check, float], dict[str, Any]]:
     return step
 
 
+def throughput(check: Check, limit: float) -> dict[str, Any]:
+    """``compare.py`` in two dtypes, gradients too; alone, it compares in all of them."""
+    out = check.folder / "throughput.json"
+    peer = "torch" if version("torch") else ""
+    args = [str(HERE / "compare.py"), "--device", "cuda", "--against", peer, "--backward",
+            "--json", str(out), "--limit", str(limit / 3)]  # fmt: skip
+    args += ["--small", "--seconds", "0"] if check.emulate else ["--dtype", "bfloat16,tf32"]
+    status, said = check.python(*args, limit=limit, name="throughput")
+    found = json.loads(out.read_text()) if out.exists() else {}
+    if not found:
+        found["error"] = f"status {status}: {' | '.join(said.strip().splitlines()[-3:])}"
+    return found
+
+
 def sanitizer(check: Check, limit: float) -> dict[str, Any]:
     """memcheck, then racecheck, over one small call of each op."""
     tool = shutil.which("compute-sanitizer") or next(
@@ -196,7 +212,7 @@ def demo(check: Check, limit: float) -> dict[str, Any]:
 
 
 STEPS: dict[str, Callable[[Check, float], dict[str, Any]]] = {
-    "environment": environment, "huge": script("huge"), "throughput": script("throughput"),
+    "environment": environment, "huge": script("huge"), "throughput": throughput,
     "ops": ops, "sanitizer": sanitizer, "demo": demo,
 }  # fmt: skip
 
@@ -212,10 +228,7 @@ def summary(found: dict[str, Any]) -> str:
         lines.append(head + said_of(name, result))
     rows = found["steps"].get("throughput", {}).get("rows")
     if rows:
-        sys.path.insert(0, str(HERE))
-        from throughput import table
-
-        lines += ["", table(rows)]
+        lines += ["", table(rows, list(rows[0]["libraries"]))]
     return "\n".join(lines)
 
 
@@ -236,7 +249,8 @@ def said_of(name: str, r: dict[str, Any]) -> str:
     if name == "demo":
         return f"status {r['status']}: {' '.join(r['said'][-1:])}"
     rows = r.get("rows", [])
-    wrong = [x.get("case", "") for x in rows if "error" in x or x.get("error_units", 0) > 1]
+    ours = [(x["case"], x["libraries"]["tgrad"] if "libraries" in x else x) for x in rows]
+    wrong = [name for name, x in ours if "error" in x or x.get("error_units", 0) > 1]
     return f"{len(rows)} rows, {len(wrong)} wrong" + (f": {', '.join(wrong[:6])}" if wrong else "")
 
 

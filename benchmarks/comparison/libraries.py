@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from comparison.case import Case, Job
+from comparison.case import Case, Job, Shape
 
 
 class Absent(Exception):
@@ -26,13 +27,25 @@ class Torchlike:
         lib.set_num_threads(threads)
         self.precision = lib.set_float32_matmul_precision
 
-    def tensor(self, case: Case, k: int, a: np.ndarray, dtype: str) -> Any:
+    def inputs(self, job: Job, turn: int) -> list[Any]:
+        return [self.tensor(job, k, shape, turn) for k, shape in enumerate(job.shapes)]
+
+    def tensor(self, job: Job, k: int, shape: Shape, turn: int) -> Any:
+        """On a GPU the period is laid end to end there: a copy of it all would take longer."""
+        there = self.device == "cuda" and job.case.kind(k) != "q"
+        a = period(job.case, k, shape, turn) if there else host_input(job.case, k, shape, turn)
         x = self.lib.from_numpy(a).to(self.device)
-        if a.dtype.kind != "f":
-            return x
-        x = x.to(getattr(self.lib, "float32" if dtype == "tf32" else dtype))
-        last = case.layout == "channels_last" and a.ndim == 4
+        if a.dtype.kind == "f":
+            x = x.to(getattr(self.lib, "float32" if job.dtype == "tf32" else job.dtype))
+        if there:
+            n = math.prod(shape)
+            x = x.repeat(-(-n // max(len(a), 1)))[:n].reshape(shape)
+        last = job.case.layout == "channels_last" and len(shape) == 4
         return x.to(memory_format=self.lib.channels_last) if last else x
+
+    def widened(self, xs: Sequence[Any]) -> list[Any]:
+        """Floating tensors in float64, of the numbers that they have."""
+        return [x.to(self.lib.float64) if x.is_floating_point() else x for x in xs]
 
     def set_precision(self, dtype: str) -> None:
         # torch on a CPU takes "medium" for leave to use bfloat16
@@ -66,9 +79,15 @@ class Torchlike:
 
         return forward
 
-    def numbers(self, y: Any) -> list[np.ndarray]:
-        parts = y if isinstance(y, (tuple, list)) else [y]
-        return [np.asarray(p.detach().to(self.lib.float64).cpu().numpy()) for p in parts]
+    def numbers(self, y: Any, probes: bool) -> list[np.ndarray]:
+        """The results; or some numbers of each, chosen where they are."""
+        parts = [p.detach().reshape(-1) for p in (y if isinstance(y, (tuple, list)) else [y])]
+        parts = [spread(p, p.numel()) for p in parts] if probes else parts
+        return [p.to(self.lib.float64).cpu().numpy() for p in parts]
+
+    def size(self, y: Any) -> int:
+        """Elements of the results."""
+        return sum(p.numel() for p in (y if isinstance(y, (tuple, list)) else [y]))
 
     def wait(self) -> None:
         if self.device == "cuda":
@@ -109,8 +128,9 @@ class NumPy:
         if dtype not in ("float32", "float16"):
             raise Absent(f"{self.name} has no {dtype}")
 
-    def tensor(self, case: Case, k: int, a: np.ndarray, dtype: str) -> Any:
-        return self.xp.asarray(a.astype(dtype) if a.dtype.kind == "f" else a)
+    def inputs(self, job: Job, turn: int) -> list[Any]:
+        hosts = host_inputs(job, turn)
+        return [self.xp.asarray(a.astype(job.dtype) if a.dtype.kind == "f" else a) for a in hosts]
 
     def call(self, job: Job, inputs: list[Any]) -> Callable[[], Any]:
         function = job.case.array
@@ -120,9 +140,10 @@ class NumPy:
             raise Absent(f"{self.name} has no gradients")
         return lambda: function(self.xp, *inputs)
 
-    def numbers(self, y: Any) -> list[np.ndarray]:
+    def numbers(self, y: Any, probes: bool) -> list[np.ndarray]:
         y = y.get() if self.name == "cupy" else y
-        return [np.asarray(y, np.float64)]
+        flat = np.asarray(y, np.float64).reshape(-1)
+        return [spread(flat, flat.size) if probes else flat]
 
     def wait(self) -> None:
         if self.name == "cupy":
@@ -143,9 +164,10 @@ class Jax:
             "jax_default_matmul_precision", "default" if dtype == "tf32" else "highest"
         )
 
-    def tensor(self, case: Case, k: int, a: np.ndarray, dtype: str) -> Any:
-        kind = "float32" if dtype == "tf32" else dtype
-        return self.xp.asarray(a, kind) if a.dtype.kind == "f" else self.xp.asarray(a)
+    def inputs(self, job: Job, turn: int) -> list[Any]:
+        kind = "float32" if job.dtype == "tf32" else job.dtype
+        return [self.xp.asarray(a, kind if a.dtype.kind == "f" else None)
+                for a in host_inputs(job, turn)]  # fmt: skip
 
     def call(self, job: Job, inputs: list[Any]) -> Callable[[], Any]:
         function, jax = job.case.array, self.jax
@@ -170,9 +192,10 @@ class Jax:
         run = jax.jit(gradients)  # the forward pass is in it: JAX keeps no tape between calls
         return lambda: jax.block_until_ready(run(g, *inputs))
 
-    def numbers(self, y: Any) -> list[np.ndarray]:
+    def numbers(self, y: Any, probes: bool) -> list[np.ndarray]:
         parts = y if isinstance(y, (tuple, list)) else [y]
-        return [np.asarray(p.astype("float32"), np.float64) for p in parts]
+        flat = [np.asarray(p.astype("float32"), np.float64).reshape(-1) for p in parts]
+        return [spread(a, a.size) for a in flat] if probes else flat
 
     def wait(self) -> None:
         """Calls have waited."""
@@ -182,6 +205,14 @@ LIBRARIES: dict[str, Callable[[str, str, int], Any]] = {
     "tgrad": Torchlike, "torch": Torch, "torch.compile": Compiled, "numpy": NumPy, "cupy": NumPy,
     "jax": Jax,
 }  # fmt: skip
+
+
+PROBES = 257  # numbers of each result that are compared with the reference
+
+
+def spread(flat: Any, n: int) -> Any:
+    """PROBES numbers of an array of n."""
+    return flat[:: max(1, n // PROBES)][:PROBES]
 
 
 def host_inputs(job: Job, turn: int) -> list[np.ndarray]:
@@ -198,14 +229,18 @@ PERIOD = 1_000_003  # numbers; a prime, so that rows differ
 
 
 def host_input(case: Case, k: int, shape: Sequence[int], turn: int) -> np.ndarray:
+    a = np.resize(period(case, k, shape, turn), math.prod(shape)).reshape(shape)
+    positive_definite = case.kind(k) == "q"
+    return a @ a.T + shape[0] * np.eye(shape[0], dtype=np.float32) if positive_definite else a
+
+
+def period(case: Case, k: int, shape: Sequence[int], turn: int) -> np.ndarray:
+    """The random numbers that fill an input of ``shape``, end to end."""
     rng = np.random.default_rng(1000 * turn + k)
-    n = int(np.prod(shape))
+    n = min(math.prod(shape), PERIOD)
     kind = case.kind(k)
     if kind == "i":
-        flat = rng.integers(0, case.high, min(n, PERIOD))
-    elif kind == "p":
-        flat = rng.random(min(n, PERIOD), np.float32) + np.float32(0.01)
-    else:
-        flat = rng.standard_normal(min(n, PERIOD), np.float32)
-    a = np.resize(flat, n).reshape(shape)
-    return a @ a.T + shape[0] * np.eye(shape[0], dtype=np.float32) if kind == "q" else a
+        return rng.integers(0, case.high, n)
+    if kind == "p":
+        return rng.random(n, np.float32) + np.float32(0.01)
+    return rng.standard_normal(n, np.float32)

@@ -18,7 +18,6 @@ from tgrad.tuner.timing import measure, percentiles
 CACHE = 64 << 20  # bytes: inputs are rotated until they are twice as large as a cache
 SETS = 8
 ROUNDS = 9
-PROBES = 257  # numbers of each result that are compared with the reference
 
 
 def run(name: str, device: str, jobs: Sequence[Job], seconds: float, threads: int, limit: float):
@@ -44,16 +43,12 @@ def run(name: str, device: str, jobs: Sequence[Job], seconds: float, threads: in
 
 def measured(library: Any, job: Job, seconds: float) -> dict[str, Any]:
     library.set_precision(job.dtype)
-    hosts = host_inputs(job, 0)
-    size = sum(a.nbytes for a in hosts)
+    size = sum(4 * math.prod(s) for s in job.shapes)
     sets = 1 if job.case.build is not None else min(SETS, max(1, math.ceil(2 * CACHE / size)))
     calls = []
     for turn in range(min(sets, 3) if size < 4096 else sets):
-        hosts = hosts if turn == 0 else host_inputs(job, turn)
-        inputs = [library.tensor(job.case, k, a, job.dtype) for k, a in enumerate(hosts)]
-        calls.append(library.call(job, inputs))
-    results = library.numbers(calls[0]())
-    found = {"probe": probe(results, job.case.check)}
+        calls.append(library.call(job, library.inputs(job, turn)))
+    found: dict[str, Any] = {"probe": probe(library, calls[0](), job.case.check)}
     if hasattr(library, "lib") and library.device == "cuda":
         timed = measure(library.lib, lambda call: call(), [(c,) for c in calls], "cuda")
         return found | {"us": timed.device, "us_20": timed.low, "us_80": timed.high,
@@ -82,33 +77,37 @@ def by_clock(
     return percentiles(rounds)
 
 
-def probe(results: Sequence[np.ndarray], check: str) -> list[list[float]]:
+def probe(library: Any, results: Any, check: str) -> list[list[float]]:
     """Some numbers of each result, spread over it; or its mean and deviation."""
+    parts = library.numbers(results, check != "moments")
     if check == "moments":
-        return [[float(a.mean()), float(a.std())] for a in results]
-    return [spread(a.reshape(-1)).tolist() for a in results]
-
-
-def spread(flat: np.ndarray) -> np.ndarray:
-    return flat[:: max(1, flat.size // PROBES)][:PROBES]
+        return [[float(a.mean()), float(a.std())] for a in parts]
+    return [a.tolist() for a in parts]
 
 
 # ---- what everyone is held against ---------------------------------------------------------------
 
 
-def references(jobs: Sequence[Job], device: str) -> dict[str, dict[str, Any]]:
+def references(
+    jobs: Sequence[Job], device: str, limit: float = math.inf
+) -> dict[str, dict[str, Any]]:
     """Results in float64 of inputs rounded to each job's dtype, and what the job costs.
 
     On the CPU, NumPy computes them where the case has a twin in its language; gradients, and the
     rest, are tgrad's in float64, which its tests hold against finite differences. Sizes for a GPU
-    are beyond a CPU: there torch computes them in float64 where it is installed, else tgrad.
+    are beyond a CPU: there torch computes them in float64 where it is installed, else tgrad. After
+    ``limit`` seconds jobs are left without one, named.
     """
     ours = wide = LIBRARIES["tgrad"]("tgrad", device, 1)
     if device == "cuda" and importlib.util.find_spec("torch"):
         other = LIBRARIES["torch"]("torch", device, 1)
         wide = other if other.lib.cuda.is_available() else ours
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    end = time.perf_counter() + limit
     for job in jobs:
+        if time.perf_counter() > end:
+            found[job.key] = {"error": f"{limit:.0f} s were over"}
+            continue
         try:
             found[job.key] = reference(ours, wide, job)
         except Exception as e:
@@ -119,24 +118,27 @@ def references(jobs: Sequence[Job], device: str) -> dict[str, dict[str, Any]]:
 def reference(ours: Any, wide: Any, job: Job) -> dict[str, Any]:
     """``ours`` counts operations, ``wide`` computes in float64 what NumPy does not."""
     case = job.case
-    hosts = [rounded(ours, a, job.dtype) for a in host_inputs(job, 0)]
+    wide.set_precision(job.dtype)
+    ours.set_precision(job.dtype)
     if case.array is not None and not job.backward and wide.device == "cpu":
         kind = np.float32 if case.check == "moments" else np.float64
+        hosts = [rounded(ours, a, job.dtype) for a in host_inputs(job, 0)]
         with np.errstate(all="ignore"):
-            results = [np.asarray(case.array(np, *[as_kind(a, kind) for a in hosts]))]
+            results = np.asarray(case.array(np, *[as_kind(a, kind) for a in hosts]))
+        size, found = (
+            results.size,
+            probe(LIBRARIES["numpy"]("numpy", "cpu", 1), results, case.check),
+        )
     else:
-        inputs = [wide.tensor(case, k, a, "float64") for k, a in enumerate(hosts)]
-        results = wide.numbers(wide.call(job, inputs)())
-    size = {"bfloat16": 2, "float16": 2}.get(job.dtype, 4)
-    elements = sum(math.prod(s) for s in job.shapes) + sum(a.size for a in results)
+        results = wide.call(job, wide.widened(wide.inputs(job, 0)))()
+        size, found = wide.size(results), probe(wide, results, case.check)
+    elements = sum(math.prod(s) for s in job.shapes) + size
     if job.backward:  # and the gradient that comes in, as large as the output
-        elements += sum(a.size for a in ours.numbers(forward(ours, job, hosts)))
+        elements += ours.size(ours.call(job._replace(backward=False), ours.inputs(job, 0))())
     elif case.moved is not None:
         elements = case.moved(*job.shapes)
-    return {
-        "probe": probe(results, case.check), "bytes": elements * size,
-        "flops": flops(ours, job, hosts),
-    }  # fmt: skip
+    itemsize = {"bfloat16": 2, "float16": 2}.get(job.dtype, 4)
+    return {"probe": found, "bytes": elements * itemsize, "flops": flops(ours, job)}
 
 
 def as_kind(a: np.ndarray, kind: Any) -> np.ndarray:
@@ -151,17 +153,11 @@ def rounded(ours: Any, a: np.ndarray, dtype: str) -> np.ndarray:
     return lib.from_numpy(a).to(getattr(lib, dtype)).to(lib.float32).numpy()
 
 
-def forward(ours: Any, job: Job, hosts: Sequence[np.ndarray]) -> Any:
-    inputs = [ours.tensor(job.case, k, a, "float32") for k, a in enumerate(hosts)]
-    return ours.call(job._replace(backward=False), inputs)()
-
-
-def flops(ours: Any, job: Job, hosts: Sequence[np.ndarray]) -> int:
+def flops(ours: Any, job: Job) -> int:
     """Floating-point operations of matrix products, counted from what each op is called with."""
     from tgrad.profiler import profile
 
-    inputs = [ours.tensor(job.case, k, a, "float32") for k, a in enumerate(hosts)]
-    call = ours.call(job, inputs)
+    call = ours.call(job, ours.inputs(job, 0))
     with profile() as p:
         call()
     return sum(e.flops for e in p.events())
