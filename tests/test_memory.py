@@ -140,3 +140,24 @@ def test_cuda_tensors_have_the_same_face():
     assert tgrad.cuda.memory_allocated() == before
     tgrad.cuda.empty_cache()
     assert tgrad.cuda.memory_reserved() == tgrad.cuda.memory_allocated()
+
+
+def test_the_block_used_last_is_handed_out_first():
+    allocator = CachingAllocator()
+    kept = [allocator.empty((MB,), F32) for _ in range(6)]
+    last = address(kept.pop())
+    kept.pop(0)
+    assert address(allocator.empty((MB,), F32)) == last
+
+
+def test_a_loop_with_many_live_blocks_reuses_them():
+    allocator = CachingAllocator()
+    weights = [allocator.empty((SMALL,), F32) for _ in range(50)]
+    for _ in range(50):  # forward: results are kept; backward: one goes for each gradient
+        live = [allocator.empty((SMALL,), F32) for _ in range(60)]
+        g = None
+        while live:
+            live.pop()
+            g = allocator.empty((SMALL,), F32)
+        del g
+    assert allocator.reserved <= 2 * (len(weights) + 61) * 4 * SMALL
