@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu.rows import as_wide, each_piece, sums
+from tgrad.kernels.cpu.rows import BUSY, as_wide, dots, each_piece, sums
 from tgrad.runtime import memory, threads
 
 
@@ -31,7 +31,7 @@ def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
 
     def work(start: int, stop: int, worker: int) -> None:
         part = out[start:stop]
-        result = part if part.dtype == wide else np.empty(part.shape, wide)
+        result = part if part.dtype == wide else memory.empty(part.shape, wide)
         a, m, r = as_wide(rows[start:stop], wide), means[start:stop], rstds[start:stop]
         if centered:
             np.divide(sums(a), n, out=m)
@@ -39,7 +39,7 @@ def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
             a = result
         else:
             m[...] = 0
-        np.divide(np.vecdot(a, a)[:, None], n, out=r)
+        np.divide(dots(a, a), n, out=r)
         r += eps
         np.sqrt(r, out=r)
         np.divide(1, r, out=r)
@@ -51,7 +51,7 @@ def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
         if result is not part:
             np.copyto(part, result, casting="unsafe")
 
-    each_piece(work, *rows.shape)
+    each_piece(work, *rows.shape, BUSY)
 
 
 @kernel("layer_norm_backward", "cpu")
@@ -68,31 +68,30 @@ def layer_norm_backward(dx, dw, db, g, x, weight, mean, rstd, dims, eps, centere
     def work(start: int, stop: int, worker: int) -> None:
         gi, r = as_wide(gs[start:stop], wide), rstds[start:stop]
         x_hat = memory.empty(gi.shape, wide)
-        np.subtract(as_wide(xs[start:stop], wide), means[start:stop], out=x_hat)
-        np.multiply(x_hat, r, out=x_hat)
-        product = memory.empty(gi.shape, wide)
-        np.multiply(gi, x_hat, out=product)
+        if centered:
+            np.subtract(as_wide(xs[start:stop], wide), means[start:stop], out=x_hat)
+            np.multiply(x_hat, r, out=x_hat)
+        else:
+            np.multiply(as_wide(xs[start:stop], wide), r, out=x_hat)
         if wanted[1]:
-            partial[0, worker] += np.add.reduce(product, axis=0)
+            partial[0, worker] += np.einsum("ij,ij->j", gi, x_hat)
         if wanted[2]:
             partial[1, worker] += np.add.reduce(gi, axis=0)
         if out is None:
             return
-        c = (sums(product) if w is None else np.vecdot(product, w)[:, None]) / n
-        np.multiply(x_hat, c, out=x_hat)
         part = out[start:stop]
-        result = part if part.dtype == wide else product
-        if w is None:
-            np.subtract(gi, x_hat, out=result)
-        else:
-            np.multiply(gi, w, out=result)
-            np.subtract(result, x_hat, out=result)
-        if centered:
-            np.subtract(result, (sums(gi) if w is None else np.vecdot(gi, w)[:, None]) / n,
-                        out=result)  # fmt: skip
+        result = part if part.dtype == wide else memory.empty(gi.shape, wide)
+        gw = gi
+        if w is not None:
+            gw = np.multiply(gi, w, out=result)
+        np.multiply(x_hat, dots(gw, x_hat) / n, out=x_hat)
+        mean = sums(gw) / n if centered else None
+        np.subtract(gw, x_hat, out=result)
+        if mean is not None:
+            np.subtract(result, mean, out=result)
         np.multiply(result, r, out=part, casting="unsafe")
 
-    each_piece(work, rows, n)
+    each_piece(work, rows, n, BUSY)
     for d, need, sum_ in ((dw, wanted[1], partial[0]), (db, wanted[2], partial[1])):
         if need:
             d[...] = np.add.reduce(sum_, axis=0).reshape(d.shape)
