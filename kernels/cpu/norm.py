@@ -51,7 +51,7 @@ def _layer_norm(y, mean, rstd, x, weight, bias, dims, eps, centered):
         if result is not part:
             np.copyto(part, result, casting="unsafe")
 
-    each_piece(work, *rows.shape, BUSY)
+    each_piece(work, len(rows), n, BUSY)
 
 
 @kernel("layer_norm_backward", "cpu")

@@ -22,16 +22,17 @@ def each_piece(
     length: int,
     parallel: int = PARALLEL,
     inner: int | None = None,
+    piece: int | None = None,
 ) -> None:
     """Call ``work(start, stop, thread)`` for pieces of ``rows`` rows of ``length`` elements.
 
     Each thread walks a fixed share of the rows in order, so that what it sums is the same every
     time; ``thread`` counts from 0 and is below ``threads.get_num_threads()``. From ``parallel``
     elements on there is more than one. ``inner`` neighbours share what is broadcast, by default
-    whole rows.
+    whole rows. ``piece`` is for work that keeps more in cache than three arrays of its size.
     """
     large = rows * length >= parallel
-    step = max(1, (WIDE_PIECE if large else PIECE) // max(length, 1))
+    step = max(1, (piece or (WIDE_PIECE if large else PIECE)) // max(length, 1))
     share = -(-rows // threads.get_num_threads()) if large else max(rows, 1)
     unbuffered = (inner or length) >= BUFFER and rows * length >= PIECE // 8
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cpu.extrema import comparable
-from tgrad.kernels.cpu.rows import BUSY, each_piece
+from tgrad.kernels.cpu.rows import BUSY, PIECE, each_piece
 from tgrad.runtime import memory, threads
 
-FAR = 1 << 17  # elements; in longer rows values are unpacked rather than looked up
+FAR = 1 << 17  # elements from which a single row is sorted on all cores
 FEW = 64  # the least elements of a row for each wanted one, for all others to be left out early
 
 
@@ -38,39 +38,48 @@ def order_key(x: np.ndarray, descending: bool) -> np.ndarray:
     return key
 
 
-def pack(key: np.ndarray, position: np.ndarray, low: int) -> tuple[np.ndarray, int] | None:
-    """(key - least above ``low`` bits of position, least); None where 63 bits do not hold both.
-
-    The least is 0 but for int64, whose span is looked at.
-    """
-    least = 0
-    if key.dtype == np.int64:
-        least = int(key.min())
-        if (int(key.max()) - least).bit_length() + low > 63:
-            return None
-    elif low > 31:
+def least_key(x: np.ndarray, descending: bool, low: int) -> int | None:
+    """What to take off keys so that they fit in 63 bits above ``low`` more; None: they never do."""
+    if x.dtype.itemsize < 8:
+        return 0 if low <= 31 else None
+    if x.dtype.kind == "f":
         return None
-    packed = np.subtract(key, least, out=memory.empty(key.shape, np.dtype(np.int64)))
+    least, greatest = int(x.min()), int(x.max())
+    if (greatest - least).bit_length() + low > 63:
+        return None
+    return ~greatest if descending else least
+
+
+def pack(packed, x: np.ndarray, position: np.ndarray, low: int, least: int, descending: bool):
+    """packed = (key of x - least) above ``low`` bits of position."""
+    np.copyto(packed, order_key(x, descending))
+    if least:
+        packed -= least
     packed <<= low
     packed |= position
-    return packed, least
 
 
 def unpack(values: np.ndarray, packed: np.ndarray, low: int, least: int, descending: bool) -> None:
-    """The elements that :func:`pack` and :func:`order_key` made ``packed`` of; zeros are +0."""
+    """The integers or float32 that :func:`pack` packed; every zero is +0."""
     key = np.right_shift(packed, low, out=memory.empty(packed.shape, packed.dtype))
-    key += least
+    if least:
+        key += least
+    if values.dtype.kind in "biu":
+        if descending:
+            np.invert(key, out=key)
+        np.copyto(values, key, casting="unsafe")
+        return
+    bits = values.view(np.int32)
+    np.copyto(bits, key, casting="unsafe")
     if descending:
-        np.invert(key, out=key)
-    if values.dtype.kind not in "biu":
-        key = key.astype(np.int32)
-        key ^= (key >> 31) & np.iinfo(np.int32).max
-        key = key.view(np.float32)
-    np.copyto(values, key, casting="unsafe")
+        np.invert(bits, out=bits)
+    sign = np.right_shift(bits, 31, out=key[: values.size // 2 + 1].view(np.int32)[: values.size])
+    sign &= np.iinfo(np.int32).max
+    bits ^= sign
 
 
 def stable_order(key: np.ndarray) -> np.ndarray:
-    """The positions that sort wide keys: an unstable sort, then one by (run of equals, position)."""
+    """The positions that sort wide keys: unstably, then again by (run of equals, position)."""
     at = np.argsort(key, axis=-1)
     ordered = np.take_along_axis(key, at, -1)
     new = ordered[..., 1:] != ordered[..., :-1]
@@ -82,18 +91,6 @@ def stable_order(key: np.ndarray) -> np.ndarray:
         at.sort(axis=-1)
         at &= (1 << low) - 1
     return at
-
-
-def sort_packed(packed: np.ndarray) -> None:
-    """Sort rows in place; a single long one in a share for each thread, parted before."""
-    rows, n = packed.shape
-    shares = threads.get_num_threads()
-    if rows > 1 or n < BUSY or shares == 1:
-        packed.sort(axis=-1)
-        return
-    step = -(-n // shares)
-    packed.partition(range(step, n, step), axis=-1)
-    threads.split(lambda i, j: packed[0, i:j].sort(), n)
 
 
 def likely(x: np.ndarray, k: int, descending: bool) -> np.ndarray | None:
@@ -123,35 +120,57 @@ def first_in_order(values: np.ndarray, at: np.ndarray, x: np.ndarray, descending
     rows, n = x.shape
     k = at.shape[1]
     starts = np.arange(0, rows * n, n)[:, None]
-    position: np.ndarray | None = None
-    if FEW * k <= n:
-        position = likely(comparable(x), k, descending)
-    if position is None:
-        source, position = x, np.arange(n)
-    else:
-        source = x.reshape(-1).take(position + starts)
+    source, position = x, np.arange(n)
+    chosen = likely(comparable(x), k, descending) if FEW * k <= n else None
+    if chosen is not None:
+        source, position = x.reshape(-1).take(chosen + starts), chosen
     low = max(n - 1, 1).bit_length()
-    key = order_key(source, descending)
-    found = pack(key, position, low)
-    if found is None:
-        order = stable_order(key)[:, :k]
-        at[...] = np.take_along_axis(np.broadcast_to(position, key.shape), order, -1)
+    least = least_key(source, descending, low)
+    if least is None:
+        order = stable_order(order_key(source, descending))[:, :k]
+        at[...] = np.take_along_axis(np.broadcast_to(position, source.shape), order, -1)
     else:
-        packed, least = found
+        packed = memory.empty(source.shape, np.dtype(np.int64))
+        pack(packed, source, position, low, least, descending)
         if 8 * k <= packed.shape[1]:
             packed.partition(k - 1, axis=-1)
             packed = packed[:, :k]
-        sort_packed(packed)
-        packed = packed[:, :k]
-        np.bitwise_and(packed, (1 << low) - 1, out=at)
-        if n >= FAR and (x.dtype.kind in "biu" or x.dtype == np.float32):
-            unpack(values, packed, low, least, descending)
-            zero = values == 0
-            if x.dtype == np.float32 and zero.any():  # some may be -0
-                values[zero] = x.reshape(-1)[(at + starts)[zero]]
-            return
+        packed.sort(axis=-1)
+        np.bitwise_and(packed[:, :k], (1 << low) - 1, out=at)
     places = np.add(at, starts, out=memory.empty(at.shape, at.dtype))
     np.take(x.reshape(-1), places, out=values, mode="clip")
+
+
+def one_row(values: np.ndarray, at: np.ndarray, x: np.ndarray, descending: bool) -> bool:
+    """Sort a long vector on all cores; False where its numbers cannot be packed.
+
+    Values are unpacked: looking up a million takes 6 ms, the sort itself 9.
+    """
+    n, low = x.size, max(x.size - 1, 1).bit_length()
+    least = least_key(x, descending, low)
+    if least is None or not (x.dtype.kind in "biu" or x.dtype == np.float32):
+        return False
+    packed = memory.empty(x.shape, np.dtype(np.int64))
+
+    def fill(start: int, stop: int, worker: int) -> None:
+        position = np.arange(start, stop)
+        pack(packed[start:stop], x[start:stop], position, low, least, descending)
+
+    def empty(start: int, stop: int, worker: int) -> None:
+        part, y = at[start:stop], values[start:stop]
+        unpack(y, packed[start:stop], low, least, descending)
+        np.bitwise_and(packed[start:stop], (1 << low) - 1, out=part)
+        zero = y == 0
+        if x.dtype == np.float32 and zero.any():  # some may have been -0
+            y[zero] = x[part[zero]]
+
+    each_piece(fill, n, 1, BUSY, piece=PIECE)
+    step = -(-n // threads.get_num_threads())
+    if step < n:
+        packed.partition(range(step, n, step))
+    threads.split(lambda i, j: packed[i:j].sort(), n)
+    each_piece(empty, n, 1, BUSY, piece=PIECE)
+    return True
 
 
 @kernel("_sort", "cpu")
@@ -172,11 +191,11 @@ def _sort(values, indices, x, dim, descending, k):
         part = np.ascontiguousarray(source[start:stop])
         first_in_order(v[start:stop], at[start:stop], part, descending)
 
-    if len(source) == 1:  # which may use all threads itself
-        with np.errstate(all="ignore"):
-            work(0, 1, 0)
-    else:
-        each_piece(work, len(source), n, BUSY)
+    whole = len(source) == 1 and k == n >= FAR
+    if not (whole and one_row(v[0], at[0], np.ascontiguousarray(source[0]), descending)):
+        # A whole sort keeps five arrays in cache; for few of many, elements are read but once.
+        piece = 8 * PIECE if FEW * k <= n else PIECE // 2
+        each_piece(work, len(source), n, BUSY, piece=piece)
     if not straight:
         for a, made in zip(last[:2], outs, strict=True):
             a[...] = made

@@ -1,0 +1,92 @@
+"""Ways through the CPU kernels of rows: pieces, threads, ties, long rows, not finite ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tgrad
+from tgrad.kernels.cpu import sort
+
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+INTEGERS = (np.int8, np.uint8, np.int16, np.int32, np.int64)
+
+
+# ---- sorting -------------------------------------------------------------------------------------
+
+
+def hostile(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Numbers with ties, both zeros, infinities and NaN."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(shape)
+    zeros = np.round(x * 2) / 2
+    zeros[zeros == 0] *= np.sign(x[zeros == 0])
+    odd = zeros.copy()
+    odd[x > 1.5], odd[x < -1.5], odd[(x > 1.2) & (x < 1.5)] = np.nan, -np.inf, np.inf
+    rare = x.copy()
+    rare.reshape(-1)[::7] = np.nan
+    return {"normal": x, "ties": zeros, "odd": odd, "rare": rare, "all": np.full(shape, np.nan)}
+
+
+def numbers(shape: tuple[int, ...]) -> list[tgrad.Tensor]:
+    rng = np.random.default_rng(2)
+    found = [
+        tgrad.from_numpy(x).to(getattr(tgrad, name))
+        for x in hostile(shape).values()
+        for name in FLOATS
+    ]
+    integers = [rng.integers(0, 100, shape).astype(kind) for kind in INTEGERS]
+    bounds = np.iinfo(np.int64)
+    integers += [
+        rng.integers(bounds.min, bounds.max, shape),
+        np.where(rng.random(shape) < 0.5, bounds.min, bounds.max),
+        rng.random(shape) < 0.5,
+    ]
+    return found + [tgrad.from_numpy(x) for x in integers]
+
+
+def order(x: np.ndarray, descending: bool) -> np.ndarray:
+    """By Python's stable sort, NaN as the greatest."""
+
+    def place(row: list, i: int) -> tuple[bool, float]:
+        v, nan = row[i], row[i] != row[i]
+        return (not nan, 0 if nan else -v) if descending else (nan, 0 if nan else v)
+
+    rows = [sorted(range(len(r)), key=lambda i: place(r, i)) for r in x.tolist()]
+    return np.array(rows, np.int64).reshape(x.shape)
+
+
+def host(x: tgrad.Tensor) -> np.ndarray:
+    return x.double().numpy() if x.is_floating_point() else x.numpy()
+
+
+def assert_same_elements(y: tgrad.Tensor, x: np.ndarray) -> None:
+    np.testing.assert_array_equal(host(y), x)
+    if x.dtype.kind == "f":  # the sign of zeros too
+        number = x == x
+        np.testing.assert_array_equal(np.signbit(host(y))[number], np.signbit(x)[number])
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 200), (1, 1500)])
+def test_sort_is_stable_for_every_dtype(shape: tuple[int, ...], descending: bool, monkeypatch):
+    monkeypatch.setattr(sort, "FAR", 1000)  # the longest takes the way of a million
+    for x in numbers(shape):
+        at = order(host(x), descending)
+        values, indices = tgrad.sort(x, 1, descending)
+        np.testing.assert_array_equal(indices.numpy(), at, str(x.dtype))
+        assert_same_elements(values, np.take_along_axis(host(x), at, 1))
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 16, 250])
+def test_topk_takes_the_first_of_equal_ones(k: int, largest: bool):
+    for x in numbers((3, 1500)):
+        if x.dtype is tgrad.bool:
+            continue
+        at = order(host(x), largest)[:, :k]
+        values, indices = tgrad.topk(x, k, 1, largest)
+        np.testing.assert_array_equal(indices.numpy(), at, str(x.dtype))
+        assert_same_elements(values, np.take_along_axis(host(x), at, 1))
+        turned = tgrad.topk(x.t().contiguous(), k, 0, largest)[1]
+        np.testing.assert_array_equal(turned.numpy().T, at)
