@@ -1,7 +1,7 @@
 """Short ways of pointwise calls, which leave out the planning that simple calls do not need.
 
-Small floating tensors of one shape and dtype on the CPU go to the bare ufuncs; calls on a GPU that
-have a plan are replayed.
+Small floating tensors of one shape and dtype on the CPU go to the bare ufuncs, larger ones too
+where one pass of one thread is all that the op takes; calls on a GPU that have a plan are replayed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tgrad.autograd.variable import Variable
 from tgrad.device import device
 from tgrad.execute import finish_small, record
 from tgrad.registry import wrap
+from tgrad.runtime import memory
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.quiet import quiet
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from tgrad.pointwise import Pointwise
 
 FAST = 16384  # elements; below, one ufunc call without chunks or kept blocks is fastest
+ONE_THREAD = 1 << 19  # elements; below, the cheapest way of one ufunc call is on this thread
 NUMBERS = (int, float)  # exactly these take the short way
+NOT_WITH_NUMBERS = ("maximum", "minimum")  # NumPy's SIMD code for these is for two arrays
+FLAG = np.dtype(np.bool_)
 
 
 def short_way(entry: Pointwise, general: Callable) -> Callable:
@@ -47,9 +51,12 @@ def fast_unary(entry: Pointwise, general: Callable) -> Callable:
         if len(args) == 1 and not kwargs:
             x = args[0]
             if isinstance(x, Variable):
-                a = x.array
+                a: Any = x.array
                 if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
                     y = quiet.run(entry.small or load_small(entry), a)
+                    return finish_fast(entry, args, x.tracked, y, x.device)
+                if is_one_pass(entry, a):
+                    y = quiet.run(entry.small, a, out=room(entry, a))
                     return finish_fast(entry, args, x.tracked, y, x.device)
                 if a.__class__ is CudaArray:
                     t = replay.one(entry, args, x, a)
@@ -70,17 +77,27 @@ def fast_binary(entry: Pointwise, general: Callable) -> Callable:
         if len(args) == 2 and not kwargs:
             x, z = args
             if isinstance(x, Variable):
-                a = x.array
-                if a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd":
+                a: Any = x.array
+                small = a.__class__ is np.ndarray and a.size <= FAST and a.dtype.char in "fd"
+                if small or is_one_pass(entry, a):
                     if isinstance(z, Variable):
-                        b = z.array
-                        if b.__class__ is np.ndarray and b.shape == a.shape and b.dtype is a.dtype:
-                            y = quiet.run(entry.small or load_small(entry), a, b)
-                            return finish_fast(entry, args, x.tracked or z.tracked, y, x.device)
-                    elif z.__class__ in NUMBERS:
-                        y = quiet.run(entry.small or load_small(entry), a, a.dtype.type(z))
-                        return finish_fast(entry, args, x.tracked, y, x.device)
-                elif a.__class__ is CudaArray:
+                        b: Any = z.array
+                        tracked = x.tracked or z.tracked
+                        same = b.__class__ is np.ndarray and b.shape == a.shape
+                        if not same or b.dtype is not a.dtype:
+                            return general(args, kwargs)
+                        if not small and not b.flags.c_contiguous:
+                            return general(args, kwargs)
+                    elif z.__class__ in NUMBERS and (small or entry.name not in NOT_WITH_NUMBERS):
+                        b, tracked = a.dtype.type(z), x.tracked
+                    else:
+                        return general(args, kwargs)
+                    if small:
+                        y = quiet.run(entry.small or load_small(entry), a, b)
+                    else:
+                        y = quiet.run(entry.small, a, b, out=room(entry, a))
+                    return finish_fast(entry, args, tracked, y, x.device)
+                if a.__class__ is CudaArray:
                     t = replay.two(entry, args, x, a, z)
                     if t is not None:
                         return t
@@ -125,6 +142,22 @@ def load_small(entry: Pointwise) -> Callable[..., np.ndarray]:
     make = importlib.import_module("tgrad.kernels.cpu.pointwise").small_function
     entry.small = made = make(entry)
     return made
+
+
+def is_one_pass(entry: Pointwise, a: Any) -> bool:
+    """Whether one call of a ufunc, on this thread, is the op on such arrays as ``a``."""
+    return (
+        a.__class__ is np.ndarray
+        and a.size <= ONE_THREAD
+        and a.dtype.char in "fd"
+        and a.flags.c_contiguous
+        and (entry.small or load_small(entry)).__class__ is np.ufunc
+    )
+
+
+def room(entry: Pointwise, a: np.ndarray) -> np.ndarray:
+    """The output of the op on arrays like ``a``, in a kept block."""
+    return memory.empty(a.shape, FLAG if entry.results[0] == "bool" else a.dtype)
 
 
 def finish_fast(entry: Pointwise, args: tuple, tracked: bool, y: Any, where: device) -> Any:

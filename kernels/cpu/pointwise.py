@@ -91,13 +91,16 @@ def work(routine: Routine, values: list, shape: tuple[int, ...]) -> list[np.ndar
 def drive(routine: Routine, ys: list[np.ndarray], values: list) -> None:
     """Run ``routine`` over all of the outputs."""
     y = ys[0]
+    parallel = y.size >= PARALLEL and threads.get_num_threads() > 1
+    if not (parallel or routine.in_pieces):
+        quiet.run(routine.run, *ys, *values)
+        return
     arrays = [*ys, *[a for a in values if a.ndim]]
     flat = all(a.shape == y.shape and a.flags.c_contiguous for a in arrays)
     if flat and y.ndim != 1:
         ys = [y.reshape(-1) for y in ys]
         values = [a.reshape(-1) if a.ndim else a for a in values]
         y = ys[0]
-    parallel = y.size >= PARALLEL and threads.get_num_threads() > 1
     run, piece = span if flat else tiles, THREAD_PIECE if parallel else PIECE // y.itemsize
     if not parallel:
         quiet.run(run, routine, ys, values, piece)
