@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tgrad
-from tgrad.kernels.cpu import sort
+from tgrad.kernels.cpu import norm, norms, rows, softmax, sort
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = (np.int8, np.uint8, np.int16, np.int32, np.int64)
@@ -90,3 +90,55 @@ def test_topk_takes_the_first_of_equal_ones(k: int, largest: bool):
         assert_same_elements(values, np.take_along_axis(host(x), at, 1))
         turned = tgrad.topk(x.t().contiguous(), k, 0, largest)[1]
         np.testing.assert_array_equal(turned.numpy().T, at)
+
+
+# ---- pieces and threads --------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["one thread", "two threads"])
+def pieces(request, monkeypatch):
+    """Pieces of a few rows, so that small arrays take the ways of large ones."""
+    threads = tgrad.get_num_threads()
+    monkeypatch.setattr(rows, "PIECE", 512)
+    monkeypatch.setattr(rows, "WIDE_PIECE", 1024)
+    if request.param == "two threads":
+        for module in (rows, softmax, norm, norms):
+            monkeypatch.setattr(module, "BUSY", 4000)
+        monkeypatch.setattr(rows, "PARALLEL", 4000)
+        tgrad.set_num_threads(2)
+    yield
+    tgrad.set_num_threads(threads)
+
+
+SHAPES = [(37, 300), (1, 20_000), (5, 4099), (20, 33, 17)]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pieces_and_threads_change_no_reduction(shape: tuple[int, ...], dtype: str, pieces):
+    x = tgrad.from_numpy(np.random.default_rng(3).standard_normal(shape)).to(getattr(tgrad, dtype))
+    a = x.double().numpy()
+    bound = 1e-12 if dtype == "float64" else 2e-6
+    np.testing.assert_allclose(x.logsumexp(1).numpy(), np.log(np.exp(a).sum(1)), rtol=bound)
+    np.testing.assert_allclose(
+        tgrad.linalg.vector_norm(x, dim=1).numpy(), np.sqrt((a * a).sum(1)), rtol=bound
+    )
+    np.testing.assert_allclose(
+        tgrad.softmax(x, 1).numpy(), np.exp(a) / np.exp(a).sum(1, keepdims=True), rtol=4 * bound
+    )
+    np.testing.assert_allclose(
+        tgrad.nn.functional.layer_norm(x, shape[1:]).double().numpy(),
+        (a - a.reshape(len(a), -1).mean(1).reshape(-1, *[1] * (a.ndim - 1)))
+        / np.sqrt(a.reshape(len(a), -1).var(1) + 1e-5).reshape(-1, *[1] * (a.ndim - 1)),
+        atol=20 * bound,
+    )
+
+
+def test_logsumexp_keeps_infinities_and_nan_to_their_rows(pieces):
+    x = np.random.default_rng(4).standard_normal((60, 300))
+    x[3, 5], x[20], x[21, 7], x[40, 9] = np.inf, -np.inf, -np.inf, np.nan
+    with np.errstate(divide="ignore"):
+        want = np.log(np.exp(x).sum(1))
+    np.testing.assert_allclose(tgrad.from_numpy(x).logsumexp(1).numpy(), want, rtol=1e-12)
+    large = tgrad.from_numpy(x * 1e3).logsumexp(1).numpy()  # beyond where exp overflows
+    np.testing.assert_allclose(large, np.max(x, 1) * 1e3, rtol=1e-2)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -49,6 +50,20 @@ def each_piece(
         threads.split(walk, rows)
     else:
         walk(0, rows)
+
+
+def planes(x: np.ndarray, first: int, end: int) -> np.ndarray:
+    """x as (outer, n), or (outer, n, inner), n being all of the axes ``first`` to ``end``."""
+    spans = (0, first), (first, end), (end, x.ndim)
+    outer, n, inner = (math.prod(x.shape[i:j]) for i, j in spans)
+    return x.reshape(outer, n) if inner == 1 else x.reshape(outer, n, inner)
+
+
+def neighbours(x: np.ndarray, dim: Sequence[int]) -> np.ndarray | None:
+    """:func:`planes` over ``dim`` where those lie together in memory and there is an element."""
+    low, high = min(dim, default=0), max(dim, default=0) + 1
+    whole = x.size and x.flags.c_contiguous and high - low == len(dim)
+    return planes(x, low, high) if whole else None
 
 
 def wide_dtype(*arrays: np.ndarray | None) -> np.dtype:

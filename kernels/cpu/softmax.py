@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu.rows import as_wide, dots, each_piece, sums, wide_dtype
+from tgrad.kernels.cpu.rows import BUSY, as_wide, dots, each_piece, planes, sums, wide_dtype
+from tgrad.runtime import memory
 
 NARROW = 16  # neighbours; below, a plane is transposed rather than walked along its inner axis
 SAFE = 20.0  # exp of values up to this cannot overflow a sum, and needs no shift by the maximum
 VISIBLE = 1e-6  # the least sum of unshifted exponentials whose small terms are still exact
-
-
-def planes(x: np.ndarray, dim: int) -> np.ndarray:
-    """x with ``dim`` as axis 1: (rows, n) where it is the last axis that counts, else 3-D."""
-    if x.ndim == 0:
-        return x.reshape(1, 1)
-    n = x.shape[dim]
-    outer, inner = math.prod(x.shape[:dim]), math.prod(x.shape[dim + 1 :])
-    return x.reshape(outer, n) if inner == 1 else x.reshape(outer, n, inner)
 
 
 def rowwise(y: np.ndarray, xs: list[np.ndarray], dim: int, step) -> None:
@@ -28,22 +18,22 @@ def rowwise(y: np.ndarray, xs: list[np.ndarray], dim: int, step) -> None:
     if y.size == 0:
         return
     wide = wide_dtype(y, *xs)
-    out, ins = planes(y, dim), [planes(x, dim) for x in xs]
+    out, ins = planes(y, dim, dim + 1), [planes(x, dim, dim + 1) for x in xs]
     target = None
     if out.ndim == 3 and out.shape[2] < NARROW:
         target, shape = out, (out.shape[0] * out.shape[2], out.shape[1])
         ins = [np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(shape) for x in ins]
-        out = np.empty(shape, y.dtype)
+        out = memory.empty(shape, y.dtype)
     rows, length = out.shape[0], out.size // out.shape[0]
 
     def work(start: int, stop: int, worker: int) -> None:
         part = out[start:stop]
-        result = part if part.dtype == wide else np.empty(part.shape, wide)
+        result = part if part.dtype == wide else memory.empty(part.shape, wide)
         step(result, *[as_wide(x[start:stop], wide) for x in ins])
         if result is not part:
             np.copyto(part, result, casting="unsafe")
 
-    each_piece(work, rows, length)
+    each_piece(work, rows, length, BUSY, out.shape[2] if out.ndim == 3 else None)
     if target is not None:
         target[...] = out.reshape(target.shape[0], target.shape[2], -1).transpose(0, 2, 1)
 
