@@ -113,6 +113,20 @@ def test_a_row_of_nan_spoils_its_own_row_alone(device):
 
 
 @on_devices
+def test_expanded_inputs_and_gradients_are_read_as_they_seem(device):
+    q, k, v = tensors((3, 4, 5, 6), (1, 1, 7, 6), (1, 1, 7, 6), device=device)
+    results = []
+    for dense in (False, True):
+        xs = [q, k.expand(3, 2, 7, 6), v.expand(3, 2, 7, 6)]
+        xs = [(x.contiguous() if dense else x).detach().requires_grad_() for x in xs]
+        y = F.scaled_dot_product_attention(*xs, enable_gqa=True)
+        g = tgrad.ones(1, 1, 1, 1, dtype=y.dtype, device=device).expand(y.shape)
+        results.append([y, *tgrad.autograd.grad(y, xs, g.contiguous() if dense else g)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(*(x.detach().cpu().numpy() for x in (a, b)), atol=1e-12)
+
+
+@on_devices
 def test_heads_next_to_each_other_in_memory_are_read_in_place(device):
     packed = tensors((2, 5, 3 * 2 * 4), device=device)[0].requires_grad_()
     q, k, v = packed.unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
@@ -167,6 +181,21 @@ def test_the_sliced_kernels_agree_with_the_whole_ones(monkeypatch, features, pre
         np.testing.assert_allclose(
             a.detach().cpu().numpy(), b.detach().cpu().numpy(), rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("dtype, near", [("float64", 1e-11), ("bfloat16", 0.03)])
+def test_features_that_one_program_cannot_sum_are_shared_out(dtype, near):
+    results = []
+    for device in DEVICES:
+        shapes = (1, 2, 5, 200), (1, 1, 19, 200), (1, 1, 19, 200), (5, 19)
+        xs = tensors(*shapes, device=device, dtype=getattr(tgrad, dtype))
+        xs = [x.requires_grad_() for x in xs]
+        tgrad.manual_seed(2)
+        y = F.scaled_dot_product_attention(*xs, dropout_p=0.3, enable_gqa=True)
+        results.append([y, *tgrad.autograd.grad(y.sum(), xs)])
+    for a, b in zip(*results, strict=True):
+        want, got = (x.detach().cpu().double().numpy() for x in (a, b))
+        np.testing.assert_allclose(got, want, atol=near * np.abs(want).max())
 
 
 @pytest.mark.parametrize("causal", [False, True])

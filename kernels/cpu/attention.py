@@ -42,7 +42,9 @@ def by_head(x: np.ndarray, heads: int) -> np.ndarray:
 
 def readable(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """x in ``dtype``, as BLAS can read it."""
-    return x if x.dtype == dtype and is_blas(x) else packed(x, dtype)
+    if x.dtype == dtype and is_blas(x):
+        return x
+    return np.broadcast_to(packed(x, dtype), x.shape)  # of blocks, which slice what was broadcast
 
 
 def scaled(x: np.ndarray, scale: float, dtype: np.dtype) -> np.ndarray:
