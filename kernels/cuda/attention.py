@@ -81,12 +81,12 @@ TILES: dict[str, dict[str, list[Config]]] = {
             tile(16, 32, 128, 8, 1), tile(16, 16, 256, 8, 1),
         ],
         "tf32x3": [
-            tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(16, 32, 64, 8, 2),
-            tile(32, 32, 128, 8, 2), tile(32, 32, 256, 8, 2),
+            tile(32, 32, 16, 4, 2), tile(16, 32, 32, 8, 1), tile(16, 32, 64, 8, 2),
+            tile(32, 32, 128, 8, 2), tile(16, 32, 256, 8, 2),
         ],
         "float32": [
             tile(16, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(32, 32, 64, 8, 2),
-            tile(32, 32, 128, 8, 2), tile(32, 32, 256, 8, 2),
+            tile(32, 32, 128, 8, 2), tile(16, 32, 256, 8, 1),
         ],
         "float64": [
             tile(16, 16, 16, 8, 2), tile(16, 16, 32, 4, 2), tile(16, 16, 64, 4, 2),
@@ -100,7 +100,7 @@ TILES: dict[str, dict[str, list[Config]]] = {
         ],
         "ragged": [
             tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(32, 32, 64, 4, 2),
-            tile(32, 32, 128, 8, 1), tile(16, 16, 256, 8, 1),
+            tile(32, 32, 128, 8, 1), tile(16, 16, 256, 4, 1),
         ],
         "tf32": [
             tile(32, 32, 16, 4, 2), tile(32, 32, 32, 4, 2), tile(32, 32, 64, 4, 2),
@@ -126,8 +126,26 @@ TILES: dict[str, dict[str, list[Config]]] = {
 SLICED = {"float32": 64, "float64": 64, "tf32x3": 64}
 
 
+# With a mask or dropout, by kernel, kind and head size, where the rule of :func:`loaded` spills.
+LOADED = {
+    ("attention", "float32", 32): tile(32, 32, 32, 8, 1),
+    ("attention", "float32", 256): tile(16, 32, 256, 8, 1),
+    ("attention_backward_keys", "float32", 32): tile(16, 32, 32, 8, 2),
+    ("attention_backward_keys", "float32", 256): tile(16, 32, 256, 8, 1),
+    ("attention_backward_keys", "tf32x3", 32): tile(16, 32, 32, 8, 2),
+    ("attention_backward_keys", "tf32x3", 256): tile(16, 16, 256, 8, 2),
+    ("attention_backward_keys", "ragged", 256): tile(16, 16, 256, 8, 2),
+    ("attention_backward_queries", "float32", 32): tile(32, 32, 32, 8, 1),
+    ("attention_backward_mask", "tf32", 256): tile(16, 16, 256, 8, 2),
+    ("attention_backward_mask", "ragged", 128): tile(16, 16, 128, 8, 1),
+}
+
+
 def loaded(name: str, kind: str, c: Config) -> Config:
     """The tile where a mask or dropout takes registers too: more warps, or half the tile."""
+    known = LOADED.get((name, kind, c.block_k))
+    if known is not None:
+        return known
     if c.num_warps < 8:
         return c._replace(num_warps=8)
     if kind in ("float32", "tf32") and c.block_k == 64:
@@ -316,9 +334,11 @@ def attention_backward(dq, dk, dv, g, q, k, v, mask, lse, delta, scale, causal, 
     steps = (*g.steps, *q.steps, *k.steps, *v.steps, *m_steps)
     if dk.size or dv.size:
         c = o.tile("attention_backward_keys")
+        # One program's sums of 256 features in float64 leave 8 bytes too few registers.
+        parts = 2 if o.constants["SLICED"] and o.kind == "float64" and c.block_k == 256 else 1
         o.launch(
-            attention_backward_keys_kernel, c, triton.cdiv(o.S, c.block_n) * o.B * o.few,
-            dk, dv, *shared, *dk.steps, *dv.steps, *steps,
+            attention_backward_keys_kernel, c, triton.cdiv(o.S, c.block_n) * o.B * o.few * parts,
+            dk, dv, *shared, *dk.steps, *dv.steps, *steps, PARTS=parts,
         )  # fmt: skip
     if dq.size:
         c = o.tile("attention_backward_queries")
@@ -339,7 +359,10 @@ def attention_backward_mask(
         _fill(dm, dm, 0)
         return
     m, m_steps = o.mask_argument()
-    c = o.tile("attention_backward_queries")
+    c = LOADED.get(("attention_backward_mask", o.kind, max(o.BLOCK_D, o.BLOCK_DV)))
+    c = c or o.tile("attention_backward_queries")
+    if o.kind == "ragged" and c.block_k == 256:  # whole rows spill 32 bytes
+        o.constants["SLICED"] = True
     batches, masks, one_row, one_column = dm.shape[0], dm.shape[1], dm.shape[2], dm.shape[3]
     one_row, one_column = one_row == 1, one_column == 1
     tiles_m = 1 if one_row else triton.cdiv(o.L, c.block_m)

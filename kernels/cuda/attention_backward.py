@@ -96,16 +96,18 @@ def attention_backward_keys_kernel(
     MASK: tl.constexpr, CAUSAL: tl.constexpr, DROP: tl.constexpr, EVEN_D: tl.constexpr,
     EVEN_DV: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr, WIDE: tl.constexpr,
     SLICED: tl.constexpr, ACC: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr,
+    BLOCK_D: tl.constexpr, BLOCK_DV: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_N rows of dk and dv for one head of keys, over all queries and heads that read it.
 
     On chip: tiles of k and v, the tiles of q and g in flight, BLOCK_N x (BLOCK_D + BLOCK_DV) sums.
     A weight is computed again from the row's logsumexp; the sums need no atomics, since a program
     goes through the group's heads itself. Causal: rows above the diagonal are never visited.
+    PARTS: where SLICED, programs that share the features of a tile's sums.
     """
     tiles = tl.cdiv(S, BLOCK_N)
-    pid = tl.program_id(0)
+    pid = tl.program_id(0) // PARTS
+    part = tl.program_id(0) % PARTS
     n = pid % tiles * BLOCK_N
     few = heads // groups
     b = (pid // tiles // few).to(tl.int64)
@@ -113,8 +115,8 @@ def attention_backward_keys_kernel(
     offs_n = n + tl.arange(0, BLOCK_N)
     if WIDE:
         offs_n = offs_n.to(tl.int64)
-    offs_d = tl.arange(0, BLOCK_D)
-    offs_dv = tl.arange(0, BLOCK_DV)
+    offs_d = part * (BLOCK_D // PARTS) + tl.arange(0, BLOCK_D // PARTS)
+    offs_dv = part * (BLOCK_DV // PARTS) + tl.arange(0, BLOCK_DV // PARTS)
     k_ptr += b * stride_kb + h_k * stride_kh
     v_ptr += b * stride_vb + h_k * stride_vh
     k = 0
@@ -122,8 +124,8 @@ def attention_backward_keys_kernel(
     if not SLICED:
         k = fetch(k_ptr, offs_n, offs_d, stride_kn, stride_kd, S, D, EVEN_D, UPCAST)
         v = fetch(v_ptr, offs_n, offs_dv, stride_vn, stride_vd, S, DV, EVEN_DV, UPCAST)
-    dk = tl.zeros((BLOCK_N, BLOCK_D), ACC)
-    dv = tl.zeros((BLOCK_N, BLOCK_DV), ACC)
+    dk = tl.zeros((BLOCK_N, BLOCK_D // PARTS), ACC)
+    dv = tl.zeros((BLOCK_N, BLOCK_DV // PARTS), ACC)
     first = 0
     middle = 0
     if CAUSAL:

@@ -53,7 +53,7 @@ TILES: dict[str, list[Config]] = {
     ],
     "float64": [
         Config(64, 64, 16, 8, 3), Config(32, 64, 16, 4, 3), Config(32, 32, 16, 4, 3),
-        Config(16, 64, 16, 4, 3), Config(64, 16, 16, 4, 3), Config(16, 16, 32, 1, 3),
+        Config(16, 64, 16, 4, 3), Config(64, 16, 16, 8, 3), Config(16, 16, 32, 1, 3),
     ],
     "int": [Config(32, 32, 8, 4, 2), Config(16, 16, 16, 4, 2)],
 }  # fmt: skip
@@ -292,7 +292,7 @@ def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
 CONV_TILES: dict[str, list[Config]] = {
     "half": [
         Config(128, 128, 64, 8, 4), Config(64, 256, 64, 8, 4), Config(64, 128, 64, 4, 4),
-        Config(32, 128, 64, 4, 4), Config(16, 128, 32, 4, 4), Config(64, 64, 64, 4, 4),
+        Config(32, 128, 64, 4, 4), Config(16, 128, 32, 8, 4), Config(64, 64, 64, 4, 4),
     ],
     "ragged": [Config(64, 128, 32, 8, 2), Config(32, 128, 32, 4, 2), Config(16, 128, 32, 4, 2)],
     "tf32": [
