@@ -398,6 +398,14 @@ def release() -> None:
     gpu.pinned.release()
 
 
+def free_events() -> int:
+    """How many of the driver's events wait to be used again."""
+    gpu: Any = cuda.active()
+    units = gpu.units.values()
+    free = sum(len(unit.events) + len(unit.pool.spare_events) for unit in units)
+    return free + sum(len(mark.events) for mark in gpu.pinned.driver.marks)
+
+
 @on_fake_driver(devices=2)
 def test_an_error_of_the_driver_at_any_call_is_told_and_leaves_nothing_behind():
     from tests.fake_driver.record import Fake
@@ -408,7 +416,9 @@ def test_an_error_of_the_driver_at_any_call_is_told_and_leaves_nothing_behind():
     work()
     calls = [c.name for c in fake.calls()]
     release()
-    loaded = fake.live()["module"]
+    calm = fake.live()
+    loaded, events = calm["module"], calm["event"]
+    assert events == free_events() > 0
     forget()
     for i, name in enumerate(calls):
         fake.mend()
@@ -431,4 +441,8 @@ def test_an_error_of_the_driver_at_any_call_is_told_and_leaves_nothing_behind():
         fake.run()
         held = fake.live()
         assert (held["block"], held["pinned"]) == (0, 0), f"{i} {name}: {held}"
+        events += free_events()
+        assert held["event"] == events, f"{i} {name}: {held}"
+        for kind in ("context", "stream", "graph", "exec"):
+            assert held[kind] == calm[kind], f"{i} {name}: {held}"
         assert not fake.violations()
