@@ -142,3 +142,31 @@ def test_logsumexp_keeps_infinities_and_nan_to_their_rows(pieces):
     np.testing.assert_allclose(tgrad.from_numpy(x).logsumexp(1).numpy(), want, rtol=1e-12)
     large = tgrad.from_numpy(x * 1e3).logsumexp(1).numpy()  # beyond where exp overflows
     np.testing.assert_allclose(large, np.max(x, 1) * 1e3, rtol=1e-2)
+
+
+# ---- running sums --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [(3, 64), (5, 1000), (2, 40_003), (1, 131)])
+def test_cumsum_of_long_rows_keeps_the_accuracy_of_float64(shape: tuple[int, ...], dtype: str):
+    x = tgrad.from_numpy(np.random.default_rng(5).uniform(-1, 1.5, shape))
+    x = x.to(getattr(tgrad, dtype)).requires_grad_()
+    a = x.detach().double().numpy()
+    y = x.cumsum(1)
+    bound = {"float32": 3e-7, "float16": 1e-3}[dtype]
+    want = a.cumsum(1)
+    np.testing.assert_allclose(host(y.detach()), want, atol=bound * np.abs(want).max())
+    y.backward(x.detach())  # sums from the end
+    want = a[:, ::-1].cumsum(1)[:, ::-1]
+    assert x.grad is not None
+    np.testing.assert_allclose(host(x.grad), want, atol=bound * np.abs(want).max())
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("place", [0, 40, 99])
+def test_cumsum_is_finite_up_to_the_first_element_that_is_not(odd: float, place: int):
+    x = np.ones((3, 100), np.float32)
+    x[1, place] = odd
+    y = tgrad.from_numpy(x).cumsum(1).numpy()
+    np.testing.assert_array_equal(y, x.cumsum(1))
