@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier --json file")
     made.add_argument("--band", type=float, default=0.1,
                       help="of noise beyond both spreads, for --baseline")  # fmt: skip
+    made.add_argument("--show", type=Path, metavar="FILE",
+                      help="print an earlier --json file as Markdown, and end")  # fmt: skip
     made.add_argument("--list", action="store_true", help="name the cases and end")
     made.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     return made
@@ -64,9 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = cases.named(args.kernels)
         libraries = peers_of(args)
         before = json.loads(args.baseline.read_text())["rows"] if args.baseline else None
+        earlier = json.loads(args.show.read_text())["rows"] if args.show else None
     except (ValueError, OSError, KeyError) as e:
         print(f"compare.py: {e}", file=sys.stderr)
         return 2
+    if earlier is not None:
+        names = list(earlier[0]["libraries"])
+        print(f"{text.digest(earlier, names)}\n\n{text.summary(earlier, names)}")
+        return 0
     if args.list:
         for c in chosen:
             sizes = ", ".join(c.sizes.get("small" if args.small else args.device, {}))
@@ -121,7 +128,7 @@ def compared(
         "date": datetime.date.today().isoformat(), "commit": commit(),
         "threads": args.threads, "machine": platform.machine(),
         "python": platform.python_version(), "numpy": np.__version__,
-        **{name: answer["version"] for name, answer in answers.items()},
+        **{n: f"{a['version']}: {a['setting']}" for n, a in answers.items()},
         "ceilings": said(rows.measured_ceilings(found)),
     }  # fmt: skip
     closing = text.summary(found, libraries)

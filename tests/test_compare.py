@@ -150,6 +150,13 @@ def test_a_wrong_result_is_named():
     assert rows.judged({"probe": [[1.0]]}, wanted, job)["error_units"] == np.inf
 
 
+def test_the_readme_has_the_table_of_the_stored_run():
+    stored = json.loads((ROOT / "benchmarks/results/cpu.json").read_text())["rows"]
+    table = text.digest(stored, list(stored[0]["libraries"]))
+    assert table in (ROOT / "README.md").read_text()
+    assert "| slow | 1 | 50% | 0.33 |" in text.digest(some_rows(), ["tgrad", "torch"])
+
+
 def test_a_baseline_tells_slower_from_noise(tmp_path: Path):
     before, now = some_rows(), some_rows()
     assert rows.against_baseline(now, before, 0.1) == ([], [])

@@ -18,7 +18,9 @@ class Absent(Exception):
 
 
 class Torchlike:
-    """tgrad and torch, whose programs are the same."""
+    """tgrad and torch, whose programs are the same. ``setting``: what a library was told to do."""
+
+    setting = "shipped kernels and tables"
 
     def __init__(self, name: str, device: str, threads: int):
         self.lib = lib = importlib.import_module(name)
@@ -95,6 +97,8 @@ class Torchlike:
 
 
 class Torch(Torchlike):
+    setting = "eager, cuDNN's benchmark on"
+
     def __init__(self, name: str, device: str, threads: int):
         super().__init__("torch", device, threads)
         self.lib.backends.cudnn.benchmark = True  # its own best choice of algorithm
@@ -105,18 +109,22 @@ class Torch(Torchlike):
 
 
 class Compiled(Torch):
-    """torch.compile of the same function, with its default options."""
+    """torch.compile of the same function, which may search for the fastest kernels."""
+
+    setting = "mode max-autotune-no-cudagraphs"  # the timer captures a graph itself
 
     def call(self, job: Job, inputs: list[Any]) -> Callable[[], Any]:
         if job.backward or job.case.build is not None:
             raise Absent("torch.compile is compared forwards, on functions")
         lib, run = self.lib, job.case.run
-        compiled = lib.compile(lambda *xs: run(lib, *xs))
+        compiled = lib.compile(lambda *xs: run(lib, *xs), mode="max-autotune-no-cudagraphs")
         return self.without_grad(lambda: compiled(*inputs))
 
 
 class NumPy:
     """NumPy, and CuPy in its words."""
+
+    setting = "plain calls"
 
     def __init__(self, name: str, device: str, threads: int):
         if (name == "cupy") != (device == "cuda"):
@@ -152,6 +160,8 @@ class NumPy:
 
 class Jax:
     """JAX, each function compiled as a whole."""
+
+    setting = "jit; gradients with their forward pass"
 
     def __init__(self, name: str, device: str, threads: int):
         os.environ["JAX_PLATFORMS"] = "cpu" if device == "cpu" else "cuda"

@@ -107,7 +107,7 @@ def measured_ceilings(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"bytes": moved, "flops": flops}
 
 
-def geometric_mean(rows: Sequence[dict[str, Any]], peer: str) -> float | None:
+def geometric_mean(rows: Sequence[Mapping[str, Any]], peer: str) -> float | None:
     """Of the peer's ratios."""
     found = [r["ratio"] for row in rows for n, r in row["libraries"].items()
              if n == peer and "ratio" in r]  # fmt: skip

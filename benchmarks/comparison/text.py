@@ -63,11 +63,40 @@ def notes(row: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
+def digest(rows: Sequence[Mapping[str, Any]], libraries: Sequence[str]) -> str:
+    """A Markdown table with a line a case and direction: sizes, the share of the roofline at the
+    largest, and each peer's time over ours as geometric mean, least and most."""
+    peers = [n for n in libraries if n != "tgrad"]
+    cases: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        way = " backward" if row["way"] == "backward" else ""
+        cases.setdefault(row["case"] + way, []).append(row)
+    lines = [" | ".join(["case", "sizes", "roofline", *(f"{p} / tgrad" for p in peers)])]
+    lines.append(" | ".join(["---", "--:", "--:", *["--:"] * len(peers)]))
+    for name, own in cases.items():
+        largest = max(own, key=lambda row: row["bytes"] + row["flops"])["libraries"]["tgrad"]
+        share = f"{largest['share']:.0%}" if "share" in largest else ""
+        found = [ratios(own, peer) for peer in peers]
+        lines.append(" | ".join([name, str(len(own)), share, *found]))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def ratios(rows: Sequence[Mapping[str, Any]], peer: str) -> str:
+    """Their geometric mean, and where they lie."""
+    mean = geometric_mean(rows, peer)
+    if mean is None:
+        return ""
+    found = [row["libraries"][peer]["ratio"] for row in rows
+             if "ratio" in row["libraries"].get(peer, {})]  # fmt: skip
+    ends = f" ({min(found):.2f} to {max(found):.2f})" if len(found) > 1 else ""
+    return f"{mean:.2f}{ends}"
+
+
 def summary(rows: Sequence[Mapping[str, Any]], libraries: Sequence[str]) -> str:
     """Geometric means of the ratios, and the five worst against each peer."""
     lines = []
     for peer in libraries:
-        mean = geometric_mean(rows, peer)  # pyright: ignore[reportArgumentType]
+        mean = geometric_mean(rows, peer)
         if peer == "tgrad" or mean is None:
             continue
         rated = [(row["libraries"][peer]["ratio"], row) for row in rows

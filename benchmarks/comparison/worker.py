@@ -38,7 +38,8 @@ def run(name: str, device: str, jobs: Sequence[Job], seconds: float, threads: in
                              "traceback": traceback.format_exc()[-3000:]}  # fmt: skip
     on_gpu = hasattr(library, "lib") and device == "cuda"
     hardware = library.lib.cuda.get_device_name() if on_gpu else ""
-    return {"library": name, "version": library.version, "hardware": hardware, "rows": rows}
+    return {"library": name, "version": library.version, "setting": library.setting,
+            "hardware": hardware, "rows": rows}  # fmt: skip
 
 
 def measured(library: Any, job: Job, seconds: float) -> dict[str, Any]:
