@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tgrad.runtime import memory
-
 SPARSE = 16384  # elements; below, np.add.at is as fast and SciPy need not be imported
 
 
@@ -95,12 +93,3 @@ def sparse_sum(table: np.ndarray, where: np.ndarray, values: np.ndarray) -> bool
         np.ones(m, table.dtype), np.ascontiguousarray(values).reshape(-1), table.reshape(-1),
     )  # fmt: skip
     return True
-
-
-def contiguous(a: np.ndarray) -> np.ndarray:
-    """``a`` itself where dense in row-major order, else a copy that is."""
-    if a.flags.c_contiguous:
-        return a
-    out = memory.empty(a.shape, a.dtype)
-    np.copyto(out, a)
-    return out

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu.places import add_at, along, contiguous, is_half
+from tgrad.kernels.cpu.moves import contiguous
+from tgrad.kernels.cpu.places import add_at, along, is_half
 from tgrad.runtime import memory
 
 
