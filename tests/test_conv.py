@@ -8,7 +8,7 @@ import pytest
 import tgrad
 from tests.rows.conv import conv2d as reference
 from tgrad.dispatch import wrap
-from tgrad.kernels.cpu import conv, depthwise, winograd
+from tgrad.kernels.cpu import columns, depthwise, winograd
 from tgrad.nn import functional as F
 
 on_devices = pytest.mark.parametrize("device", ("cpu", "cuda"))
@@ -63,8 +63,16 @@ def test_large_3x3_convolutions_take_winograd_and_stay_exact():
         assert error(a.numpy(), e.numpy()) < 1e-6
 
 
-def test_im2col_in_several_chunks_gives_the_same_result(monkeypatch):
-    x, w, g = random(5, 3, 6, 6), random(4, 3, 3, 3, seed=1), random(5, 4, 3, 3, seed=2)
+def in_small_pieces(monkeypatch, nbytes: int, long: int) -> None:
+    """Columns of so many bytes, by several threads; rows of ``long`` pixels have channels first."""
+    for name, value in {"BYTES": nbytes, "PIXELS": 1, "PARALLEL": 0, "LONG": long}.items():
+        monkeypatch.setattr(columns, name, value)
+
+
+@pytest.mark.parametrize("long", (1, 1000), ids=("rows", "pixels"))
+@pytest.mark.parametrize("nbytes", (4, 3 * 5 * 27 * 4, 2 * 25 * 27 * 4), ids=("row", "rows", "two"))
+def test_im2col_in_several_pieces_gives_the_same_result(monkeypatch, nbytes: int, long: int):
+    x, w, g = random(5, 3, 9, 9), random(4, 3, 3, 3, seed=1), random(5, 4, 5, 5, seed=2)
 
     def run():
         xs, ws = tensor(x).requires_grad_(), tensor(w).requires_grad_()
@@ -72,9 +80,24 @@ def test_im2col_in_several_chunks_gives_the_same_result(monkeypatch):
         return [y.detach(), *tgrad.autograd.grad(y, [xs, ws], tensor(g))]
 
     whole = run()
-    monkeypatch.setattr(conv, "COLUMNS", 2 * 9 * 27 * 4)
+    in_small_pieces(monkeypatch, nbytes, long)
     for a, e in zip(run(), whole, strict=True):
         np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("nbytes", (4, 1 << 20), ids=("pieces", "whole"))
+def test_a_gradient_of_few_channels_is_spread_over_the_image(monkeypatch, nbytes: int):
+    w, g = random(9, 2, 3, 4, seed=1), random(3, 9, 12, 26, seed=2)
+    size = {"padding": (2, 1), "output_padding": (1, 0), "stride": (2, 1), "dilation": (1, 2)}
+
+    def run(dtype):
+        w_, g_ = tensor(w.astype(dtype)), tensor(g.astype(dtype))
+        return F.conv_transpose2d(g_, w_, **size).numpy()
+
+    monkeypatch.setattr(columns, "LONG", 1000)
+    exact = run(np.float64)
+    in_small_pieces(monkeypatch, nbytes, 1)
+    assert error(run(np.float32), exact) < 1e-6
 
 
 def test_channels_a_power_of_two_apart_are_read_right():
@@ -302,8 +325,9 @@ def test_the_parts_of_a_weight_gradient_cover_every_pixel_once(pixels):
 # ---- volumes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("long", (1, 1000), ids=("rows", "pixels"))
 @pytest.mark.parametrize("groups", (1, 6))
-def test_volumes_in_several_chunks_of_planes_give_the_same_result(monkeypatch, groups: int):
+def test_volumes_in_several_chunks_of_planes_give_the_same_result(monkeypatch, groups, long):
     from tgrad.kernels.cpu import volume
 
     x, w = random(2, 6, 7, 5, 4), random(6, 6 // groups, 3, 3, 2, seed=1)
@@ -315,7 +339,7 @@ def test_volumes_in_several_chunks_of_planes_give_the_same_result(monkeypatch, g
         return [y.detach(), *tgrad.autograd.grad(y, [xs, ws], g)]
 
     whole = run()
-    monkeypatch.setattr(conv, "COLUMNS", 2 * 5 * 5 * 36 * 4)
+    in_small_pieces(monkeypatch, 2 * 25 * 108 * 4, long)
     monkeypatch.setattr(volume, "CHUNK", 3 * 18 * 20 * 4)
     for a, e in zip(run(), whole, strict=True):
         np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)

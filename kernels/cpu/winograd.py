@@ -73,8 +73,8 @@ def correlate(
     n, _, p, q = y.shape
     down, across = -(-p // m), -(-q // m)
     images = max(1, min(n, CHUNK // (points * down * across * c)))
-    rows, cols = (Window(offset[i], (down, across)[i] * m + 2, x.shape[2 + i]) for i in (0, 1))
-    frame = Frame(images, x, rows, cols)
+    windows = [Window(offset[i], (down, across)[i] * m + 2, x.shape[2 + i]) for i in (0, 1)]
+    frame = Frame(images, x, windows)
     count = images * down * across
     gathered = memory.empty((points * count * c,), x.dtype)
     transformed = memory.empty((points * count * c,), x.dtype)
