@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cpu.rows import as_wide, each_piece, ones
+from tgrad.kernels.cpu.rows import BUSY, as_wide, each_piece, ones
 from tgrad.runtime import memory, threads
 
 
@@ -43,7 +43,7 @@ def _batch_norm(y, mean, var, x, weight, bias, eps):
 
         def finish(start: int, stop: int, worker: int) -> None:
             part = out[start:stop]
-            result = part if part.dtype == wide else np.empty(part.shape, wide)
+            result = part if part.dtype == wide else memory.empty(part.shape, wide)
             np.subtract(as_wide(xs[start:stop], wide), mean[:, None], out=result)
             np.multiply(result, scale, out=result)
             if shift is not None:
@@ -51,14 +51,14 @@ def _batch_norm(y, mean, var, x, weight, bias, eps):
             if result is not part:
                 np.copyto(part, result, casting="unsafe")
 
-        each_piece(add, samples, channels * length)
+        each_piece(add, samples, channels * length, BUSY, length)
         np.divide(np.add.reduce(partial[0], axis=0), count, out=mean)
-        each_piece(spread, samples, channels * length)
+        each_piece(spread, samples, channels * length, BUSY, length)
         np.divide(np.add.reduce(partial[1], axis=0), count, out=var)
         r = 1 / np.sqrt(var + wide.type(eps))
         scale = (r if weight is None else r * weight.astype(wide, copy=False))[:, None]
         shift = None if bias is None else bias.astype(wide, copy=False)[:, None]
-        each_piece(finish, samples, channels * length)
+        each_piece(finish, samples, channels * length, BUSY, length)
 
 
 @kernel("batch_norm_backward", "cpu")
@@ -87,7 +87,7 @@ def batch_norm_backward(dx, dw, db, g, x, weight, mean, var, eps):
             np.subtract(centred, level, out=centred)
             np.multiply(centred, scale, out=out[start:stop], casting="unsafe")
 
-        each_piece(add, samples, channels * length)
+        each_piece(add, samples, channels * length, BUSY, length)
         total, product = np.add.reduce(partial, axis=1)
         r = 1 / np.sqrt(var + wide.type(eps))
         scale = (r if weight is None else r * weight.astype(wide, copy=False))[:, None]
@@ -95,4 +95,4 @@ def batch_norm_backward(dx, dw, db, g, x, weight, mean, var, eps):
         slope = (product / (samples * length) * r * r)[:, None]
         dw[...] = product * r
         db[...] = total
-        each_piece(finish, samples, channels * length)
+        each_piece(finish, samples, channels * length, BUSY, length)

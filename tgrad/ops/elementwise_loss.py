@@ -59,15 +59,11 @@ def squared_error(x, target):
     return d * d
 
 
-@derivative(squared_error, "x")
+@derivative(squared_error, "x", "target")
 def squared_error_backward(g, x, target):
-    """2 g (x - target)."""
-    return g * 2 * (x - target)
-
-
-@gradient(squared_error, "target")
-def _(g, x, target):
-    return squared_error_backward(g, target, x)
+    """2 g (x - target), and its negative."""
+    d = g * 2 * (x - target)
+    return d, -d
 
 
 @composite(spaces=LOSS)
