@@ -22,9 +22,11 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import maths, ordered
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
+from tgrad.kernels.cuda.lines import LineConfig, block_of, declare_line
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.settings import are_deterministic_algorithms_enabled
@@ -267,7 +269,8 @@ def run(
     if mode != "place" and dense and passed and sizes[-1] >= limits.inner:
         run_rows(mode, flat, table, indices, sizes, steps, len(strided), reach)
         return
-    block = 8192 if cuda.is_emulated() else 1024
+    c = block_in(mode, table.itemsize, n, "flat", 8192 if cuda.is_emulated() else 1024)
+    block = c.block
     heads = [flat] if mode == "place" else [flat, table]
     cuda.launch(
         source(mode, len(indices), len(sizes)),
@@ -280,7 +283,23 @@ def run(
         *[s for st in steps for s in st],
         WIDE=is_wide(reach, n + block),
         BLOCK=block,
+        num_warps=c.num_warps,
     )
+
+
+def block_in(mode: str, itemsize: int, n: int, layout: str, rule: int) -> LineConfig:
+    """The block of a launch over n elements. What is written where indices say cannot be tuned:
+    which of two writes to one place stays is not always the same.
+    """
+    if mode != "gather":
+        return LineConfig(rule)
+    return block_of("gather", itemsize, (n,), rule, layout)
+
+
+declare_line(
+    "gather", example("gather", array(7, 40), 0, array(5, 40, dtype="int64")),
+    lambda call: min(call.arrays[1].shape),
+)  # fmt: skip
 
 
 def run_rows(
@@ -292,7 +311,9 @@ def run_rows(
     rows = math.prod(outer)
     far = [s for st in steps[:strided] for s in st[:-1]]
     vec = common_unit(16, size_n, *far, *[i.step for i in indices])
-    elements = 8192 if cuda.is_emulated() else max(1024, 2048 // table.itemsize)
+    rule = 8192 if cuda.is_emulated() else max(1024, 2048 // table.itemsize)
+    c = block_in(mode, table.itemsize, rows * size_n, "rows", rule)
+    elements = c.block
     block_n = min(elements, triton.next_power_of_2(size_n))
     block_m = max(1, min(elements // block_n, triton.next_power_of_2(rows)))
     blocks_m, blocks_n = triton.cdiv(rows, block_m), triton.cdiv(size_n, block_n)
@@ -302,7 +323,7 @@ def run_rows(
         size_n // vec, rows, *outer, *[s // vec for s in far],
         *[s for st in steps[strided:] for s in st[:-1]], VEC=vec,
         WIDE=is_wide(reach, blocks_m * block_m * blocks_n * block_n), BLOCK_M=block_m,
-        BLOCK_N=block_n,
+        BLOCK_N=block_n, num_warps=c.num_warps,
     )  # fmt: skip
 
 

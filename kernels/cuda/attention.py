@@ -20,7 +20,17 @@ from tgrad.kernels.cuda.attention_backward import (
     row_dots_kernel,
 )
 from tgrad.kernels.cuda.attention_kernels import attention_kernel
-from tgrad.kernels.cuda.configs import Case, Config, Space, away, declare, lookup, remembers
+from tgrad.kernels.cuda.configs import (
+    Case,
+    Config,
+    Space,
+    array,
+    away,
+    declare,
+    example,
+    lookup,
+    remembers,
+)
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.limits import is_wide
 from tgrad.kernels.cuda.matmul import accumulator
@@ -155,36 +165,36 @@ def loaded(name: str, kind: str, c: Config) -> Config:
     return c._replace(block_n=max(c.block_n // 2, 16))
 
 
-def config(name: str, kind: str, features: int, more: bool, sizes: tuple[int, ...]) -> Config:
-    """The tile for a padded head size; ``more``: with a mask or dropout.
-
-    ``sizes`` are (L, S, features, batch and heads).
-    """
-    return config_of(machine(), name, kind, features, more, sizes)
+def config(name: str, kind: str, more: bool, sizes: tuple[int, ...]) -> Config:
+    """The tile for (L, S, padded head size, batch and heads); ``more``: with a mask or dropout."""
+    return config_of(machine(), name, kind, more, sizes)
 
 
 @functools.lru_cache(4096)
-def config_of(
-    gpu: Any, name: str, kind: str, features: int, more: bool, sizes: tuple[int, ...]
-) -> Config:
-    found = lookup(Case(name, kind, gpu.arch, sizes, "masked" if more else ""))
-    if found is not None:
-        return found
-    if gpu.arch == 0:
+def config_of(gpu: Any, name: str, kind: str, more: bool, sizes: tuple[int, ...]) -> Config:
+    case = Case(name, kind, gpu.arch, sizes, "masked" if more else "")
+    return lookup(case) or rule(case)
+
+
+def rule(case: Case) -> Config:
+    """The tile that is shipped for a case, whose third size is the padded head size."""
+    name, kind, arch, sizes, layout = case
+    features = sizes[2]
+    if arch == 0:
         return tile(16, 16, features, 4, 1)
     c = next(c for c in TILES[name][kind] if c.block_k >= features)
-    if gpu.arch < 90 and kind == "float32" and c.block_k == 16 and name != "attention":
+    if arch < 90 and kind == "float32" and c.block_k == 16 and name != "attention":
         return tile(16, 16, 16, 2 if name == "attention_backward_keys" else 4, 1)  # 32 x 32 spill
-    if gpu.arch < 90:  # without wgmma 64 x 64 scores spill 16 to 56 bytes
+    if arch < 90:  # without wgmma 64 x 64 scores spill 16 to 56 bytes
         if name == "attention_backward_keys":
             c = c._replace(block_m=min(c.block_m, 32))
         elif name == "attention_backward_queries":
             c = c._replace(block_n=min(c.block_n, 32))
-    if gpu.arch >= 100 and name == "attention" and c.block_k == 64:
+    if arch >= 100 and name == "attention" and c.block_k == 64:
         c = c._replace(num_warps=8)  # 4 warps spill 16 bytes: the sums come back from tensor memory
-    if gpu.arch >= 100 and name == "attention_backward_keys" and c.block_k == 128:
+    if arch >= 100 and name == "attention_backward_keys" and c.block_k == 128:
         c = c._replace(block_n=min(c.block_n, 32))  # 64 keys spill 188 bytes
-    return loaded(name, kind, c) if more else c
+    return loaded(name, kind, c) if layout else c
 
 
 remembers(config_of.cache_clear)
@@ -204,19 +214,11 @@ def refusal(c: Config, case: Case) -> str:
     return ""
 
 
-def shipped_tile(case: Case) -> list[Config]:
-    """The tile that the rule has for a case, if it has one."""
-    for c in TILES[case.kernel].get(case.kind, []):
-        if c.block_k >= case.sizes[2]:
-            return [loaded(case.kernel, case.kind, c) if case.layout else c]
-    return []
-
-
 def order(c: Config, case: Case) -> float:
     """Sooner: near the rule's tile."""
+    known = rule(case)
     return sum(
         away(getattr(c, name), getattr(known, name))
-        for known in shipped_tile(case)
         for name in ("block_m", "block_n", "num_warps", "num_stages")
     )
 
@@ -225,8 +227,12 @@ VALUES = {
     "block_m": (16, 32, 64, 128), "block_n": (16, 32, 64, 128),
     "block_k": (16, 32, 64, 128, 256), "num_warps": (4, 8), "num_stages": (1, 2, 3, 4),
 }  # fmt: skip
+TINY = example(
+    "nn.functional.scaled_dot_product_attention", array(1, 2, 19, 8), array(1, 2, 21, 8),
+    array(1, 2, 21, 8), backward=True,
+)  # fmt: skip
 for _name in TILES:
-    declare(Space(_name, VALUES, refusal, Config, shipped_tile, order))
+    declare(Space(_name, VALUES, refusal, Config, lambda case: [rule(case)], order, tiny=TINY))
 
 
 class Problem:
@@ -284,7 +290,7 @@ class Problem:
     def tile(self, name: str) -> Config:
         features = max(self.BLOCK_D, self.BLOCK_DV)
         more = self.constants["DROP"] or self.mask is not None
-        return config(name, self.kind, features, more, (self.L, self.S, features, self.B * self.H))
+        return config(name, self.kind, more, (self.L, self.S, features, self.B * self.H))
 
     @property
     def sizes(self) -> tuple[int, ...]:

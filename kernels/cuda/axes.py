@@ -9,7 +9,8 @@ among the reduced ones, each turned into an offset by :func:`locate` on at most 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
@@ -297,6 +298,6 @@ VALUES = {
 }
 
 
-def declare_reduction(kernel: str) -> Space:
+def declare_reduction(kernel: str, tiny: Mapping[str, Any]) -> Space:
     """Make the space of a reduction that asks for its tiles by this name known to tuners."""
-    return declare(Space(kernel, VALUES, refusal, ReduceConfig, order=order))
+    return declare(Space(kernel, VALUES, refusal, ReduceConfig, order=order, tiny=tiny))

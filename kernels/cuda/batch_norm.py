@@ -12,7 +12,16 @@ import triton.language as tl
 from tgrad.dispatch import kernel
 from tgrad.dtypes import from_numpy_dtype
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import PLAIN, Axes, full_counts, locate, split, tiles
+from tgrad.kernels.cuda.axes import (
+    PLAIN,
+    Axes,
+    declare_reduction,
+    full_counts,
+    locate,
+    split,
+    tiles,
+)
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.norm import dense, real
 from tgrad.kernels.cuda.pointwise import launch_expression
@@ -139,7 +148,7 @@ def channel_sums(x: CudaArray, g: CudaArray | None, mean: CudaArray) -> tuple[Cu
     others = (0, *range(2, x.ndim))
     xs = split(x, others, ordered=True)
     gs = xs if g is None else split(g, others, ordered=True)
-    t = tiles(xs, 2048)
+    t = tiles(xs, 2048, kernel="batch_norm" if g is None else "batch_norm_backward")
     part = cuda.empty((t.splits, 2, x.shape[1]), mean.dtype)
     alike = xs.r_unit == gs.r_unit and xs.k_unit == gs.k_unit
     vec = min(xs.vec, gs.vec) if alike else 1
@@ -149,7 +158,7 @@ def channel_sums(x: CudaArray, g: CudaArray | None, mean: CudaArray) -> tuple[Cu
         ACC=tl.float64 if mean.dtype.itemsize == 8 else tl.float32,
         X_COUNT=len(xs.reduced), X_UNIT=xs.r_unit,
         G_COUNT=len(gs.reduced), G_UNIT=gs.r_unit, XK_UNIT=xs.k_unit, GK_UNIT=gs.k_unit, VEC=vec,
-        WIDE=xs.wide or gs.wide, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        WIDE=xs.wide or gs.wide, BLOCK_K=t.block_k, BLOCK_R=t.block_r, num_warps=t.num_warps,
     )  # fmt: skip
     return part, xs
 
@@ -158,6 +167,13 @@ def per_channel(v: CudaArray, ndim: int) -> CudaArray:
     """A (C) array that broadcasts along dim 1."""
     return v.reshape((v.shape[0], *[1] * (ndim - 2)))
 
+
+TINY = example(
+    "nn.functional.batch_norm", array(5, 6, 7, 3), None, None, array(6), array(6), True,
+    backward=True,
+)  # fmt: skip
+declare_reduction("batch_norm", TINY)
+declare_reduction("batch_norm_backward", TINY)
 
 BLOCK = 128  # channels a program of the second kernels
 

@@ -64,6 +64,16 @@ def storage_kind(itemsize: int, wide: bool = False) -> str:
 # ---- spaces --------------------------------------------------------------------------------------
 
 
+def array(*shape: int, dtype: str | None = None) -> dict[str, Any]:
+    """An array of an :func:`example`, of the dtype that it is run in unless said."""
+    return {"shape": list(shape)} if dtype is None else {"shape": list(shape), "dtype": dtype}
+
+
+def example(call: str, *args: Any, backward: bool = False, **kwargs: Any) -> dict[str, Any]:
+    """A call as ``tgrad tune --shapes`` takes it: a function's name, and arguments."""
+    return {"call": call, "args": list(args), "kwargs": kwargs, "backward": backward}
+
+
 def nothing(case: Case) -> Sequence[Any]:
     return ()
 
@@ -84,6 +94,12 @@ class Space(NamedTuple):
     compiling, and is "" where it may be. ``known(case)`` are configs that are shipped, tried first;
     the others follow by ``order(config, case)``, the smallest first, so that what is likely comes
     before what is not. ``cost(config, case)`` estimates microseconds, where there is a model.
+
+    ``tiny`` is a call that asks for such a config, of a size that the interpreter can run. Of a
+    call that is raced, ``below(call)`` is what its integers may reach, where they are places in an
+    array (only two of its rows would be found in cache), and ``scale(call)`` the size of its
+    numbers. ``private`` are positions of outputs that each device lays out as it likes, which
+    nobody compares; ``ready(device, args)`` fills such inputs by the kernel that makes them.
     """
 
     kernel: str
@@ -93,6 +109,11 @@ class Space(NamedTuple):
     known: Callable[[Case], Sequence[Any]] = nothing
     order: Callable[[Any, Case], float] = as_they_come
     cost: Callable[[Any, Case], float] | None = None
+    tiny: Mapping[str, Any] | None = None
+    below: Callable[[Any], int] | None = None
+    scale: Callable[[Any], float] | None = None
+    private: tuple[int, ...] = ()
+    ready: Callable[[str, Sequence[Any]], None] | None = None
 
     def all(self) -> Iterator[Any]:
         for choice in itertools.product(*self.values.values()):
@@ -202,6 +223,11 @@ def forget() -> None:
 def remembers(clear_cache: Callable[[], None]) -> None:
     """Have ``clear_cache`` called when tables change."""
     _caches.append(clear_cache)
+
+
+def is_quiet() -> bool:
+    """Whether no table has an entry for the current GPU, so that there is nothing to ask."""
+    return (cuda._active, here.place.index) in _quiet
 
 
 def ask(kernel: str, kind: str, sizes: tuple[int, ...], layout: str = "") -> Any:

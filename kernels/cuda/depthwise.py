@@ -9,7 +9,16 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
+from tgrad.kernels.cuda.configs import (
+    Case,
+    Space,
+    array,
+    ask,
+    away,
+    declare,
+    example,
+    storage_kind,
+)
 from tgrad.kernels.windows import deep
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -191,8 +200,11 @@ def order(c: TapConfig, case: Case) -> float:
 VALUES = {
     "block_f": (1, 2, 4, 8, 16), "block_p": (64, 128, 256, 512, 1024), "num_warps": (1, 2, 4, 8),
 }  # fmt: skip
+TINY = example(
+    "nn.functional.conv2d", array(1, 8, 6, 6), array(8, 1, 3, 3), padding=1, groups=8, backward=True
+)
 for _name in ("depthwise", "depthwise_backward_weight"):
-    declare(Space(_name, VALUES, refusal, TapConfig, order=order))
+    declare(Space(_name, VALUES, refusal, TapConfig, order=order, tiny=TINY))
 
 
 def correlate_by_taps(

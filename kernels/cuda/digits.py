@@ -6,10 +6,33 @@ one-hot tile of 16 columns would, with a fifth of the work and of the registers.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import triton
 import triton.language as tl
 
-BLOCK = 512  # keys of a program: what a counter can hold
+from tgrad.kernels.cuda.configs import Case, away
+
+
+class DigitConfig(NamedTuple):
+    """The choices of a pass of a radix sort: keys of a program, and its warps."""
+
+    block: int = 512
+    num_warps: int = 4
+
+
+DIGITS = {"block": (64, 128, 256, 512), "num_warps": (1, 2, 4, 8)}  # 512 a counter can hold
+
+
+def digit_refusal(c: DigitConfig, case: Case) -> str:
+    """Why a block cannot be good, "" where it may be."""
+    each = c.block // (32 * c.num_warps)
+    return f"takes {each} keys a thread" if case.arch and not 1 <= each <= 16 else ""
+
+
+def digit_order(c: DigitConfig, case: Case) -> float:
+    """Sooner: near 512 keys of 4 warps."""
+    return away(c.block, 512) + away(c.num_warps, 4)
 
 
 @triton.jit

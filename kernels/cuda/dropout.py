@@ -8,7 +8,9 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.lines import declare_line
 from tgrad.kernels.cuda.random import (
     PLAIN,
     launch,
@@ -36,6 +38,9 @@ def dropout_kernel(
     put(y_ptr, y, offs, n, EVEN)
 
 
+declare_line("dropout", example("nn.functional.dropout", array(500), 0.5, True))
+
+
 @kernel("_dropout", "cuda")
 def _dropout(y, x, p, key, counter):
     if not is_contiguous(x):
@@ -47,5 +52,6 @@ def _dropout(y, x, p, key, counter):
     scale = np.float64(1 / (1 - p)) if double else 1 / (1 - p)
     T = tl.float64 if double else tl.float32
     launch(
-        dropout_kernel, y, 8, x, y.size, signed(key), signed(counter), threshold, scale, T=T
+        dropout_kernel, y, 8, x, y.size, signed(key), signed(counter), threshold, scale, T=T,
+        kernel="dropout",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import triton
@@ -10,6 +11,16 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import (
+    Case,
+    Space,
+    array,
+    ask,
+    away,
+    declare,
+    example,
+    storage_kind,
+)
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.limits import common_unit
@@ -102,10 +113,51 @@ def embedding_runs_kernel(
         tl.store(dw_ptr + key * width + d, y, mask=d < width)
 
 
-def blocks(n: int, width: int, elements: int = 2048) -> tuple[int, int]:
-    """Lookups and columns of a tile."""
+class LookupConfig(NamedTuple):
+    """The choices of a launch: lookups x columns of a program, and its warps."""
+
+    block_t: int
+    block_d: int
+    num_warps: int = 4
+
+
+def tile_of(kernel: str, w: CudaArray, n: int) -> LookupConfig:
+    """A tuner's choice for n lookups in w, else 2048 elements, of whole rows up to 1024."""
+    width = w.shape[1]
+    found = ask(kernel, storage_kind(w.itemsize), (n, width))
+    if found is not None:
+        return found
     block_d = min(triton.next_power_of_2(max(width, 1)), 1024)
-    return min(triton.next_power_of_2(max(n, 1)), max(elements // block_d, 1)), block_d
+    block_t = min(triton.next_power_of_2(max(n, 1)), max(2048 // block_d, 1))
+    return LookupConfig(block_t, block_d)
+
+
+def refusal(c: LookupConfig, case: Case) -> str:
+    """Why a tile cannot be good, "" where it may be."""
+    n, width = case.sizes
+    if c.block_t > triton.next_power_of_2(n) or c.block_d > triton.next_power_of_2(width):
+        return "is larger than what is looked up"
+    if c.block_d < min(16, width):
+        return "loads less than 16 neighbours"
+    each = c.block_t * c.block_d // (32 * c.num_warps)
+    return f"takes {each} elements a thread" if case.arch and not 1 <= each <= 32 else ""
+
+
+def order(c: LookupConfig, case: Case) -> float:
+    """Sooner: 2048 elements, 16 a thread."""
+    elements = c.block_t * c.block_d
+    return away(elements, 2048) + away(elements / (32 * c.num_warps), 16)
+
+
+VALUES = {
+    "block_t": (1, 2, 4, 8, 16, 32, 64, 128),
+    "block_d": (8, 16, 32, 64, 128, 256, 512, 1024, 2048), "num_warps": (1, 2, 4, 8),
+}  # fmt: skip
+TINY = example("nn.functional.embedding", array(5, 3, dtype="int64"), array(11, 19), backward=True)
+declare(Space("embedding", VALUES, refusal, LookupConfig, order=order, tiny=TINY,
+              below=lambda call: call.arrays[1].shape[0]))  # fmt: skip
+declare(Space("embedding_backward", VALUES, refusal, LookupConfig, order=order, tiny=TINY,
+              below=lambda call: call.arrays[0].shape[0]))  # fmt: skip
 
 
 @kernel("embedding", "cuda")
@@ -113,14 +165,14 @@ def embedding(y, weight, indices, padding_idx, scale_grad_by_freq, sparse):
     if y.size == 0:
         return
     n, (rows, width) = indices.size, weight.shape
-    block_t, block_d = blocks(n, width)
+    c = tile_of("embedding", weight, n)
     w_row, w_col = weight.steps
     vec = common_unit(16, width, w_row if w_col == 1 else 0)
     cuda.launch(
-        embedding_kernel, (triton.cdiv(n, block_t), triton.cdiv(width, block_d)), y, weight,
+        embedding_kernel, (triton.cdiv(n, c.block_t), triton.cdiv(width, c.block_d)), y, weight,
         dense(indices), n, width // vec, rows, w_row // vec if w_col == 1 else w_row, w_col,
-        FLOATING=weight.dtype.kind in "fV", UNIT=w_col == 1, VEC=vec, BLOCK_T=block_t,
-        BLOCK_D=block_d,
+        FLOATING=weight.dtype.kind in "fV", UNIT=w_col == 1, VEC=vec, BLOCK_T=c.block_t,
+        BLOCK_D=c.block_d, num_warps=c.num_warps,
     )  # fmt: skip
 
 
@@ -142,11 +194,12 @@ def embedding_backward(dw, g, indices, rows, padding_idx, scale_grad_by_freq):
             _fill(counts, counts, 0)
             grid = (triton.cdiv(n, 1024),)
             cuda.launch(count_kernel, grid, counts, where, n, rows, BLOCK=1024)
-        (block_t, block_d), vec = blocks(n, width), common_unit(16, width)
+        c, vec = tile_of("embedding_backward", dw, n), common_unit(16, width)
         cuda.launch(
-            embedding_backward_kernel, (triton.cdiv(n, block_t), triton.cdiv(width, block_d)),
+            embedding_backward_kernel, (triton.cdiv(n, c.block_t), triton.cdiv(width, c.block_d)),
             total, dense(g), where, counts, n, width // vec, rows, padding_idx,
-            BY_FREQUENCY=scale_grad_by_freq, VEC=vec, BLOCK_T=block_t, BLOCK_D=block_d,
+            BY_FREQUENCY=scale_grad_by_freq, VEC=vec, BLOCK_T=c.block_t, BLOCK_D=c.block_d,
+            num_warps=c.num_warps,
         )  # fmt: skip
     if total is not dw:
         copy(dw, total)

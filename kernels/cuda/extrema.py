@@ -15,6 +15,7 @@ from tgrad.kernels.cuda.axes import (
     PLAIN,
     Axes,
     Tiles,
+    declare_reduction,
     from_order_key,
     full_counts,
     locate,
@@ -23,6 +24,7 @@ from tgrad.kernels.cuda.axes import (
     split,
     tiles,
 )
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.reduction import reduce
 from tgrad.runtime import cuda
@@ -104,7 +106,7 @@ def select(
         return
     axes = split(x, dim, ordered=True)
     elements = 2048
-    t = tiles(axes, elements)
+    t = tiles(axes, elements, kernel="extrema")
     acc = np.dtype(np.int64 if x.dtype.itemsize == 8 else np.int32)
     shared = {"FLIP": not largest, "ACC": getattr(tl, acc.name)}
     if t.splits == 1:
@@ -123,7 +125,11 @@ def run(values: CudaArray | None, indices, places, axes: Axes, t: Tiles, **const
         select_kernel, t.grid(axes.rows), indices if values is None else values, indices, axes.x,
         places, *axes.counts(t.chunk), *axes.arguments(), **axes.constants(),
         VALUES=values is not None, **constants, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        num_warps=t.num_warps,
     )  # fmt: skip
+
+
+declare_reduction("extrema", example("max", array(12, 70), 1))
 
 
 @kernel("_max_dim", "cuda")

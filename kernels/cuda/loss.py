@@ -10,6 +10,7 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.norm import acc_of, dense, dense_or
 from tgrad.kernels.cuda.rows import (
     Planes,
@@ -193,18 +194,21 @@ def backward(
     out = planes(dx, 1, 2)
     p: Planes = out if x is None else planes(x, 1, 2)
     acc = acc_of(total.dtype)
-    t, vec = tile(out, acc, elements=4096, most=4096), common_vec(out, p)
+    name = "" if x is None else "cross_entropy_backward"
+    t, vec = tile(out, acc, elements=4096, most=4096, kernel=name), common_vec(out, p)
     cuda.launch(
         class_loss_backward_kernel, (*t.grid(out), triton.cdiv(out.n, t.block_n)), dx, dense(g),
         p.x, dense(target), dense_or(weight, total), dense(lse), total, out.rows,
         *out.sizes_in(vec), *out.steps_in(vec), *p.steps_in(vec), ignore_index,
         LOGITS=x is not None, REDUCTION=reduction, W=weight is not None, ACC=acc,
         LAYOUT=out.layout, D_UNIT=out.unit, X_UNIT=p.unit, VEC=vec, WIDE=out.wide or p.wide,
-        BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=4,
+        BLOCK_T=t.block_t, BLOCK_N=t.block_n, num_warps=t.num_warps,
     )  # fmt: skip
 
 
-declare_rows("cross_entropy")
+TINY = example("nn.functional.cross_entropy", array(9, 37), array(9, dtype="int64"), backward=True)
+declare_rows("cross_entropy", TINY)
+declare_rows("cross_entropy_backward", TINY)
 
 
 @kernel("_nll_loss", "cuda")

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda.configs import Case
+from tgrad.kernels.cuda.configs import Case, array, example
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
@@ -81,8 +81,9 @@ def refusal(c: RowConfig, case: Case) -> str:
     return row_refusal(c, case, arrays=2, walks_single_rows=True)
 
 
-declare_rows("layer_norm", refusal)
-declare_rows("layer_norm_backward", refusal)
+TINY = example("nn.functional.layer_norm", array(8, 60), (60,), array(60), array(60), backward=True)
+declare_rows("layer_norm", TINY, refusal)
+declare_rows("layer_norm_backward", TINY, refusal)
 
 
 @kernel("_layer_norm", "cuda")

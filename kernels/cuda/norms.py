@@ -12,7 +12,18 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import PLAIN, Axes, Tiles, full_counts, locate, matrix, split, tiles
+from tgrad.kernels.cuda.axes import (
+    PLAIN,
+    Axes,
+    Tiles,
+    declare_reduction,
+    full_counts,
+    locate,
+    matrix,
+    split,
+    tiles,
+)
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.reduction import reduce
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -77,8 +88,11 @@ def run(y: CudaArray, axes: Axes, t: Tiles, acc: str) -> None:
     cuda.launch(
         logsumexp_kernel, t.grid(axes.rows), y, axes.x, *axes.counts(t.chunk),
         *axes.arguments(), **axes.constants(), ACC=getattr(tl, acc), BLOCK_K=t.block_k,
-        BLOCK_R=t.block_r,
+        BLOCK_R=t.block_r, num_warps=t.num_warps,
     )  # fmt: skip
+
+
+declare_reduction("logsumexp", example("logsumexp", array(12, 70), 1))
 
 
 @kernel("_logsumexp", "cuda")
@@ -86,7 +100,7 @@ def _logsumexp(y, x, dim, keepdim):
     if y.size == 0:
         return
     axes = split(x, dim)
-    t = tiles(axes, 2048)
+    t = tiles(axes, 2048, kernel="logsumexp")
     acc = "float64" if x.dtype.itemsize == 8 else "float32"
     if t.splits == 1:
         run(y, axes, t, acc)

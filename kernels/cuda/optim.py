@@ -17,6 +17,8 @@ import triton.language as tl
 
 from tgrad.dtypes import from_numpy_dtype
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import array, example, is_quiet
+from tgrad.kernels.cuda.lines import block_of, declare_line
 from tgrad.kernels.cuda.pointwise import TL
 from tgrad.runtime import cuda, rehearsal, stream
 from tgrad.runtime.array import CudaArray
@@ -112,7 +114,10 @@ def launch(function, lists: list[list[CudaArray]], numbers: list[float], **const
     given = rehearsal.numbers(key, numbers, np.dtype(np.float64 if wide else np.float32))
     if given is None:
         return
-    block = 8192 if cuda.is_emulated() else 1024
+    block, warps = 8192 if cuda.is_emulated() else 1024, 4
+    if not is_quiet():  # the sum of sizes costs something
+        n, roles = sum(a.size for a in lists[0]), sum(bool(role) for role in lists)
+        block, warps = block_of("update", lists[0][0].itemsize, (n,), block, f"{roles} roles")
     found = tables(lists, block)
     cuda.launch(
         function,
@@ -124,5 +129,11 @@ def launch(function, lists: list[list[CudaArray]], numbers: list[float], **const
         ACC=tl.float64 if wide else tl.float32,
         ALIGNED=found.aligned,
         BLOCK=block,
+        num_warps=warps,
         **constants,
     )
+
+
+STATE = [[array(9, 5), array(23)] for _ in range(4)]
+NUMBERS = (3.0, 1e-3, 0.9, 0.999, 1e-8)
+declare_line("update", example("_adam_step", *STATE, [], *NUMBERS, None, False, False))

@@ -12,12 +12,20 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.digits import BLOCK, digit_counts, digit_ranks
+from tgrad.kernels.cuda.configs import Space, array, ask, declare, example
+from tgrad.kernels.cuda.digits import (
+    DIGITS,
+    DigitConfig,
+    digit_counts,
+    digit_order,
+    digit_ranks,
+    digit_refusal,
+)
 from tgrad.kernels.cuda.limits import limits
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
-DIGITS = 16
+COUNTERS = 16  # values of a digit
 INT64 = np.dtype(np.int64)
 PLAIN = ["n", "shift", "blocks", "chunk"]  # sizes, whose values are not worth a variant each
 
@@ -108,19 +116,26 @@ def scan(sums: CudaArray, counts: CudaArray) -> None:
 def sort(keys: CudaArray, largest: int) -> tuple[CudaArray, CudaArray]:
     """Contiguous int64 keys in [0, largest], overwritten, in order; and where each was before."""
     n = keys.size
-    blocks = triton.cdiv(n, BLOCK)
-    counts = cuda.empty((DIGITS * blocks,), INT64)
-    sums = cuda.empty((DIGITS * blocks + 1,), INT64)
+    c = ask("ordered_sort", "64-bit", (n,)) or DigitConfig()
+    blocks, chosen = triton.cdiv(n, c.block), {"BLOCK": c.block, "num_warps": c.num_warps}
+    counts = cuda.empty((COUNTERS * blocks,), INT64)
+    sums = cuda.empty((COUNTERS * blocks + 1,), INT64)
     other, order, positions = (cuda.empty((n,), INT64) for _ in range(3))
     for shift in range(0, max(largest.bit_length(), 1), 4):
-        cuda.launch(histogram_kernel, (blocks,), counts, keys, n, shift, blocks, BLOCK=BLOCK)
+        cuda.launch(histogram_kernel, (blocks,), counts, keys, n, shift, blocks, **chosen)
         scan(sums, counts)
         cuda.launch(
             move_kernel, (blocks,), other, positions, keys, order, sums, n, shift, blocks,
-            FIRST=shift == 0, BLOCK=BLOCK,
+            FIRST=shift == 0, **chosen,
         )  # fmt: skip
         keys, other, order, positions = other, keys, positions, order
     return keys, order
+
+
+TINY = example(
+    "index_reduce", array(7, 3), 0, array(5, dtype="int64"), array(5, 3), "prod",
+)  # fmt: skip
+declare(Space("ordered_sort", DIGITS, digit_refusal, DigitConfig, order=digit_order, tiny=TINY))
 
 
 @triton.jit

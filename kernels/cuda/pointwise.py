@@ -17,7 +17,16 @@ import triton.language as tl
 
 from tgrad.dtypes import Scalar
 from tgrad.kernels.cuda import maths, pointwise_source
-from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
+from tgrad.kernels.cuda.configs import (
+    Case,
+    Space,
+    array,
+    ask,
+    away,
+    declare,
+    example,
+    storage_kind,
+)
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
 from tgrad.pointwise import bind
 from tgrad.runtime import cuda
@@ -278,4 +287,5 @@ VALUES = {
     "elements": tuple(1 << k for k in range(7, 14)),  # 64 lie along the rows of the least tile
     "num_warps": (1, 2, 4, 8),
 }
-declare(Space("pointwise", VALUES, refusal, PointwiseConfig, order=order))
+TINY = example("add", array(500), 2.0)
+declare(Space("pointwise", VALUES, refusal, PointwiseConfig, order=order, tiny=TINY))

@@ -11,7 +11,9 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.depthwise import is_wide
+from tgrad.kernels.cuda.lines import block_of, declare_line
 from tgrad.kernels.windows import pooling_axis
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -244,10 +246,13 @@ def avg_pool2d_backward_kernel(
 # ---- launching -----------------------------------------------------------------------------------
 
 
-def blocks(a: CudaArray) -> tuple[int, tuple[int]]:
-    """(block, grid) for the elements of ``a``: two a thread, one of 8 bytes, which would spill."""
-    block = 1024 if cuda.is_emulated() else 128 if a.itemsize == 8 else 256
-    return block, (triton.cdiv(a.size, block),)
+def blocks(kernel: str, a: CudaArray, taps: int) -> tuple[dict[str, int], tuple[int]]:
+    """(constants, grid) of a launch over the elements of ``a``, which read ``taps`` each: a tuner's
+    choice, else two elements a thread, one of 8 bytes, which would spill.
+    """
+    rule = 1024 if cuda.is_emulated() else 128 if a.itemsize == 8 else 256
+    c = block_of(kernel, a.itemsize, (a.size, taps), rule)
+    return {"BLOCK": c.block, "num_warps": c.num_warps}, (triton.cdiv(a.size, c.block),)
 
 
 def accumulator(x: CudaArray) -> tl.dtype:
@@ -271,56 +276,68 @@ def windows_of_pixel(size, image, kernel, stride, dilation, adaptive) -> list[in
     return most
 
 
+TINY = example(
+    "nn.functional.max_pool2d", array(2, 3, 11, 9), 3, 2, padding=1, backward=True
+)  # fmt: skip
+declare_line("max_pool2d", TINY)
+declare_line("max_pool2d_backward", TINY)
+MEAN = example("nn.functional.avg_pool2d", array(2, 3, 11, 9), 3, 2, padding=1, backward=True)
+INDICES = example("nn.functional.max_pool2d", array(2, 3, 11, 9), 3, 2, return_indices=True)
+declare_line("pool_winners", INDICES)
+declare_line("avg_pool2d", MEAN)
+declare_line("avg_pool2d_backward", MEAN)
+
+
 @kernel("_max_pool2d", "cuda")
 def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, coded):
-    block, grid = blocks(y)
+    chosen, grid = blocks("max_pool2d", y, kernel[0] * kernel[1])
     acc = accumulator(x)
     lowest = float("-inf") if x.dtype.kind not in "iu" else -(2**63)
     cuda.launch(
         max_pool2d_kernel, grid, y, code, x, y.size, *y.shape[1:], *x.shape[2:], *x.steps,
         *kernel, *stride, *padding, *dilation, ADAPTIVE=adaptive, CODED=coded, ACC=acc,
-        LOWEST=lowest, WIDE=is_wide(y, x), BLOCK=block,
+        LOWEST=lowest, WIDE=is_wide(y, x), **chosen,
     )  # fmt: skip
 
 
 @kernel("max_pool2d_backward", "cuda")
 def max_pool2d_backward(dx, g, code, size, kernel, stride, padding, dilation, adaptive):
-    block, grid = blocks(dx)
     windows = windows_of_pixel(g.shape[2:], size, kernel, stride, dilation, adaptive)
+    chosen, grid = blocks("max_pool2d_backward", dx, windows[0] * windows[1])
     cuda.launch(
         max_pool2d_backward_kernel, grid, dx, g, code, dx.size, dx.shape[1], *g.shape[2:],
         *dx.shape[2:], *g.steps, *code.steps, *kernel, *stride, *padding, *dilation, *windows,
-        ADAPTIVE=adaptive, ACC=accumulator(g), WIDE=is_wide(dx, g, code), BLOCK=block,
+        ADAPTIVE=adaptive, ACC=accumulator(g), WIDE=is_wide(dx, g, code), **chosen,
     )  # fmt: skip
 
 
 @kernel("_max_pool2d_winners", "cuda")
 def _max_pool2d_winners(y, x, code, size, kernel, stride, padding, dilation, adaptive):
-    block, grid = blocks(y)
+    chosen, grid = blocks("pool_winners", y, 1)
     cuda.launch(
         winners_kernel, grid, y, code, x, y.size, *y.shape[1:], *x.shape[2:], *code.steps,
         *x.steps, *kernel, *stride, *padding, *dilation, ADAPTIVE=adaptive, INDICES=False,
-        WIDE=is_wide(y, x, code), BLOCK=block,
+        WIDE=is_wide(y, x, code), **chosen,
     )  # fmt: skip
 
 
 @kernel("_pool_indices", "cuda")
 def _pool_indices(y, code, image, kernel, stride, padding, dilation, adaptive):
-    block, grid = blocks(y)
+    chosen, grid = blocks("pool_winners", y, 1)
     cuda.launch(
         winners_kernel, grid, y, code, code, y.size, *y.shape[1:], *image, *code.steps,
         0, 0, 0, 0, *kernel, *stride, *padding, *dilation, ADAPTIVE=adaptive, INDICES=True,
-        WIDE=is_wide(y, code), BLOCK=block,
+        WIDE=is_wide(y, code), **chosen,
     )  # fmt: skip
 
 
 @kernel("_avg_pool2d", "cuda")
 def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adaptive, dtype):
-    block, grid = blocks(y)
+    chosen, grid = blocks("avg_pool2d", y, kernel[0] * kernel[1])
     cuda.launch(
         avg_pool2d_kernel, grid, y, x, y.size, *y.shape[1:], *x.shape[2:], divisor or 1, *x.steps,
         *kernel, *stride, *padding, ADAPTIVE=adaptive, INCLUDE_PAD=include_pad,
-        GIVEN=divisor is not None, ACC=accumulator(x), WIDE=is_wide(y, x), BLOCK=block,
+        GIVEN=divisor is not None, ACC=accumulator(x), WIDE=is_wide(y, x), **chosen,
     )  # fmt: skip
 
 
@@ -328,11 +345,11 @@ def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adapt
 def avg_pool2d_backward(
     dx, g, size, kernel, stride, padding, include_pad, divisor, adaptive, dtype
 ):
-    block, grid = blocks(dx)
     windows = windows_of_pixel(g.shape[2:], size, kernel, stride, (1, 1), adaptive)
+    chosen, grid = blocks("avg_pool2d_backward", dx, windows[0] * windows[1])
     cuda.launch(
         avg_pool2d_backward_kernel, grid, dx, g, dx.size, dx.shape[1], *g.shape[2:],
         *dx.shape[2:], divisor or 1, *g.steps, *kernel, *stride, *padding, *windows,
         ADAPTIVE=adaptive, INCLUDE_PAD=include_pad, GIVEN=divisor is not None,
-        ACC=accumulator(g), WIDE=is_wide(dx, g), BLOCK=block,
+        ACC=accumulator(g), WIDE=is_wide(dx, g), **chosen,
     )  # fmt: skip

@@ -15,6 +15,7 @@ import triton.language as tl
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.copy import copy
+from tgrad.kernels.cuda.lines import block_of
 from tgrad.kernels.cuda.special import turned
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray, expand, is_contiguous
@@ -316,10 +317,15 @@ def finish(y: CudaArray, made: CudaArray) -> None:
         copy(y, made)
 
 
-def launch(fn, y: CudaArray, per_block: int, *args, **constants) -> None:
-    """Run a kernel that writes all of ``y``, ``per_block`` elements a Philox block."""
-    count = blocks()
-    made = contiguous(y)
+def launch(fn, y: CudaArray, per_block: int, *args, kernel: str = "", **constants) -> None:
+    """Run a kernel that writes all of ``y``, ``per_block`` elements a Philox block.
+
+    A tuner's choice comes first where ``kernel`` has one for this size.
+    """
+    count, made = blocks(), contiguous(y)
+    if kernel:
+        c = block_of(kernel, y.itemsize, (y.size,), per_block * count)
+        count, constants["num_warps"] = c.block // per_block, c.num_warps
     cuda.launch(
         fn, (triton.cdiv(y.size, per_block * count),), made, *args, EVEN=y.size % 16 == 0,
         BLOCKS=count, **constants,

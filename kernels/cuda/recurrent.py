@@ -6,19 +6,22 @@ weights one each behind it, over all steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import triton
 import triton.language as tl
 
-from tgrad.dispatch import kernel
+from tgrad.dispatch import OPS, kernel
+from tgrad.kernels.cuda.configs import Case, Space, array, ask, away, declare, example
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.matmul import gemm
 from tgrad.kernels.cuda.norm import dense
 from tgrad.kernels.cuda.recurrent_kernels import recurrence_backward_kernel, recurrence_kernel
 from tgrad.kernels.cuda.reduction import _sum
+from tgrad.kernels.cuda.tiles import SHARED_MEMORY
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.precision import input_precision
@@ -40,26 +43,86 @@ class Tile(NamedTuple):
 # Of a pass forward, which keeps four sums a hidden unit, and of one backward, which keeps one.
 TILES = {
     "half": (Tile(16, 64, 64, 4, 3), Tile(16, 64, 64, 4, 4)),
-    "tf32": (Tile(16, 32, 32, 4, 3), Tile(16, 64, 32, 4, 4)),
+    "tf32": (Tile(16, 32, 32, 4, 4), Tile(16, 64, 32, 4, 4)),
     "tf32x3": (Tile(16, 32, 32, 4, 2), Tile(16, 32, 32, 4, 3)),
-    "ieee": (Tile(16, 16, 16, 4, 2), Tile(16, 16, 16, 4, 2)),
+    "ieee": (Tile(16, 16, 32, 4, 2), Tile(16, 16, 16, 4, 2)),
     "float64": (Tile(16, 16, 16, 4, 2), Tile(16, 16, 16, 4, 2)),
 }
 EMULATED = Tile(16, 16, 16, 4, 1)
 
 
-def settings(x: CudaArray, hidden: int, back: bool) -> dict[str, Any]:
-    """Tile and constants of a launch for the dtype of x."""
+def settings(x: CudaArray, batch: int, hidden: int, cell: str, back: bool) -> dict[str, Any]:
+    """Tile and constants of a launch for the dtype of x; a tuner's choice comes first."""
     size = x.dtype.itemsize
     precision = input_precision() if size == 4 else "ieee"
-    name = "half" if size == 2 else "float64" if size == 8 else precision
-    t = EMULATED if cuda.is_emulated() else TILES[name][back]
+    kind = "half" if size == 2 else "float64" if size == 8 else precision
+    name = "recurrent_backward" if back else "recurrent"
+    t = ask(name, kind, (batch, hidden), cell) or rule(cuda.is_emulated(), kind, back)
     return {
         "ACC": tl.float64 if size == 8 else tl.float32, "PRECISION": precision,
         "UPCAST": x.dtype.name == "bfloat16" and cuda.is_emulated(), "BLOCK_N": t.block_n,
         "BLOCK_H": min(t.block_h, max(16, triton.next_power_of_2(hidden))), "BLOCK_K": t.block_k,
         "num_warps": t.num_warps, "num_stages": t.num_stages,
     }  # fmt: skip
+
+
+def rule(emulated: bool, kind: str, back: bool) -> Tile:
+    return EMULATED if emulated else TILES[kind][back]
+
+
+def shipped(case: Case) -> Tile:
+    return rule(case.arch == 0, case.kind, case.kernel == "recurrent_backward")
+
+
+def refusal(c: Tile, case: Case) -> str:
+    """Why a tile cannot be good, "" where it may be: operands on their way must fit on chip."""
+    batch, hidden = case.sizes
+    if c.block_n > max(16, batch) or c.block_h > max(16, hidden) or c.block_k > max(16, hidden):
+        return "is larger than the layer"
+    size = {"half": 2, "float64": 8}.get(case.kind, 4)
+    gates = 1 if case.kernel == "recurrent_backward" else GATES[case.layout]
+    needed = c.num_stages * c.block_k * (c.block_n + gates * c.block_h) * size
+    limit = SHARED_MEMORY[80 if case.arch < 90 else 90 if case.arch < 100 else 100]
+    return f"needs {needed} of {limit} bytes of shared memory" if needed > limit else ""
+
+
+def order(c: Tile, case: Case) -> float:
+    """Sooner: near the rule's tile."""
+    return sum(away(a, b) for a, b in zip(c, shipped(case), strict=True))
+
+
+VALUES = {
+    "block_n": (16, 32, 64), "block_h": (16, 32, 64, 128), "block_k": (16, 32, 64, 128),
+    "num_warps": (2, 4, 8), "num_stages": (1, 2, 3, 4),
+}  # fmt: skip
+TINY = example(
+    "_recurrence", array(15, 7), array(76, 7), array(76, 19), array(76), array(76), None,
+    array(5, 19), array(5, 19), None, "lstm", False, True, backward=True,
+)  # fmt: skip
+
+
+def scale(call: Any) -> float:
+    """Of states that stay finite, and forget what was rounded."""
+    weight = call.args[7 if call.op == "_recurrence" else 13]  # (gates H, P)
+    return weight.shape[1] ** -0.5
+
+
+def run_forward(device: str, args: Sequence[Any]) -> None:
+    """Fill y, cells and gates of a call backward; the last states go where dh and dc will be."""
+    dh, dc, y, cells, gates, cell, backwards = (*args[6:8], *args[20:25])
+    forward = OPS["_recurrence"].kernel(device)
+    assert forward is not None
+    forward(y, dh, dc, cells, gates, *args[11:20], cell, backwards, True)
+
+
+declare(
+    Space("recurrent", VALUES, refusal, Tile, lambda case: [shipped(case)], order, tiny=TINY,
+          scale=scale, private=(3, 4))
+)  # fmt: skip
+declare(
+    Space("recurrent_backward", VALUES, refusal, Tile, lambda case: [shipped(case)], order,
+          tiny=TINY, scale=scale, ready=run_forward)
+)  # fmt: skip
 
 
 def accumulating(out: CudaArray) -> CudaArray:
@@ -90,7 +153,7 @@ def _recurrence(
     gemm(projected, x, w_ih.transpose(), 1, 1, b_ih)
     state = cuda.empty((2, batch, out), x.dtype)
     carried = accumulating(c_n) if c is not None else state
-    s = settings(x, hidden, False)
+    s = settings(x, batch, hidden, cell, False)
     cuda.launch(
         recurrence_kernel, (triton.cdiv(batch, s["BLOCK_N"]),),
         y, h_n, carried, cells if c is not None and keep else state, gates if kept else y, state,
@@ -127,7 +190,7 @@ def recurrence_backward(
     total = d if w_hr is None else cuda.empty((rows, out), x.dtype)
     m = d if w_hr is None else cuda.empty((rows, hidden), x.dtype)
     carried = accumulating(dh), accumulating(dc)
-    s = settings(x, max(hidden, out), True)
+    s = settings(x, batch, max(hidden, out), cell, True)
     cuda.launch(
         recurrence_backward_kernel, (triton.cdiv(batch, s["BLOCK_N"]),),
         d, carried[0], d if c is None else carried[1], total, m, before,

@@ -27,6 +27,7 @@ from tgrad.kernels.cuda.axes import (
     split,
     tiles,
 )
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -199,7 +200,7 @@ def run(y: CudaArray, axes: Axes, t, numbers: tuple, **constants) -> None:
     )  # fmt: skip
 
 
-declare_reduction("reduction")
+declare_reduction("reduction", example("sum", array(12, 70), 1))
 
 
 @kernel("_sum", "cuda")

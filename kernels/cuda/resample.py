@@ -11,7 +11,9 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.depthwise import is_wide
+from tgrad.kernels.cuda.lines import declare_line
 from tgrad.kernels.cuda.pool import blocks
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -111,7 +113,7 @@ class Side:
 
 
 def launch(y: CudaArray, x: CudaArray, h: Side, w: Side, shift: int = 0) -> None:
-    block, grid = blocks(y)
+    chosen, grid = blocks("resample", y, h.taps * w.taps)
     few = max(h.taps, w.taps) <= 4
     if x.dtype.kind == "u":
         acc = tl.int32
@@ -121,8 +123,14 @@ def launch(y: CudaArray, x: CudaArray, h: Side, w: Side, shift: int = 0) -> None
         resample_kernel, grid, y, x, *h.arrays, *w.arrays, y.size, *y.shape[1:], *x.steps,
         h.taps, w.taps, H_BAND=h.banded, H=h.weighted, W_BAND=w.banded, W=w.weighted,
         TAPS_H=h.taps if few else 0, TAPS_W=w.taps if few else 0, SHIFT=shift, ACC=acc,
-        WIDE=is_wide(y, x), BLOCK=block,
+        WIDE=is_wide(y, x), **chosen,
     )  # fmt: skip
+
+
+declare_line(
+    "resample",
+    example("nn.functional.interpolate", array(2, 3, 7, 5), (11, 9), None, "bilinear"),
+)  # fmt: skip
 
 
 @kernel("_resample", "cuda")

@@ -12,8 +12,8 @@ too, in units of VEC (``limits.common_unit``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
@@ -290,6 +290,8 @@ def row_order(c: RowConfig, case: Case) -> float:
     return walks + away(elements, 4096) + away(elements / (32 * c.num_warps), 16)
 
 
-def declare_rows(kernel: str, refusal: Callable[[RowConfig, Case], str] = row_refusal) -> Space:
+def declare_rows(
+    kernel: str, tiny: Mapping[str, Any], refusal: Callable[[RowConfig, Case], str] = row_refusal
+) -> Space:
     """Make the space of a kernel that asks for its tile by this name known to tuners."""
-    return declare(Space(kernel, VALUES, refusal, RowConfig, order=row_order))
+    return declare(Space(kernel, VALUES, refusal, RowConfig, order=row_order, tiny=tiny))

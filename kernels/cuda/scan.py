@@ -18,6 +18,7 @@ from tgrad.kernels.cuda.axes import (
     PLAIN,
     Axes,
     Tiles,
+    declare_reduction,
     from_order_key,
     full_counts,
     locate,
@@ -25,6 +26,7 @@ from tgrad.kernels.cuda.axes import (
     split,
     tiles,
 )
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
 from tgrad.kernels.cuda.limits import common_unit
 from tgrad.runtime import cuda
@@ -128,14 +130,22 @@ def tile_elements(function: str, itemsize: int = 4) -> int:
 
 
 def scan(
-    y: CudaArray, x: CudaArray, dim: int, function: str, reverse: bool, exclusive: bool = False
+    y: CudaArray,
+    x: CudaArray,
+    dim: int,
+    function: str,
+    reverse: bool,
+    exclusive: bool = False,
+    of_totals: bool = False,
 ) -> None:
     """y (contiguous) = the running sum, product or "log" (log sum exp) of x along ``dim``."""
     if y.size == 0:
         return
     axes = split(x, (dim,)[: x.ndim], ordered=True)
     name = "int64" if y.dtype.kind in "biu" else "float64" if y.dtype.itemsize == 8 else "float32"
-    t = tiles(axes, tile_elements(function, np.dtype(name).itemsize))
+    size = np.dtype(name).itemsize
+    kernel = "" if of_totals else "log_scan" if function == "log" else "scan"
+    t = tiles(axes, tile_elements(function, size), kernel=kernel, wide=size == 8)
     inner = inner_size(x.shape, dim) if x.ndim else 1
     shared = {"F": function, "REVERSE": reverse, "ACC": getattr(tl, name)}
     last = {"TOTALS": False, "EXCLUSIVE": exclusive}
@@ -145,7 +155,7 @@ def scan(
     totals = cuda.empty((t.splits, axes.rows), np.dtype(name))
     run(totals, y, axes, t, inner, CARRY=False, TOTALS=True, EXCLUSIVE=False, **shared)
     before = cuda.empty((t.splits, axes.rows), np.dtype(name))
-    scan(before, totals, 0, function, False, exclusive=True)
+    scan(before, totals, 0, function, False, exclusive=True, of_totals=True)
     run(y, before, axes, t, inner, CARRY=True, **last, **shared)
 
 
@@ -154,8 +164,12 @@ def run(y: CudaArray, carry: CudaArray, axes: Axes, t: Tiles, inner: int, **cons
     cuda.launch(
         scan_kernel, t.grid(axes.rows), y, axes.x, carry, *axes.counts(t.chunk), inner // unit,
         *axes.arguments(), **axes.constants(), **constants, INNER=unit, BLOCK_K=t.block_k,
-        BLOCK_R=t.block_r,
+        BLOCK_R=t.block_r, num_warps=t.num_warps,
     )  # fmt: skip
+
+
+declare_reduction("scan", example("cumsum", array(11, 70), 1))
+declare_reduction("log_scan", example("logcumsumexp", array(3, 21), 1))
 
 
 @kernel("_cumsum", "cuda")
@@ -232,15 +246,18 @@ def running_best(values: CudaArray, indices: CudaArray, x: CudaArray, dim: int, 
     if x.size == 0:
         return
     axes = split(x, (dim,)[: x.ndim], ordered=True)
-    t = tiles(axes, tile_elements("best"), may_split=False)
+    t = tiles(axes, tile_elements("best"), may_split=False, kernel="running_extrema")
     inner = inner_size(x.shape, dim) if x.ndim else 1
     unit = common_unit(16, inner)
     cuda.launch(
         running_best_kernel, (t.grid(axes.rows)[0],), values, indices, axes.x,
         *axes.counts()[:2], inner // unit, *axes.arguments(), INNER=unit,
         **axes.constants(), FLIP=flip, ACC=tl.int64 if x.dtype.itemsize == 8 else tl.int32,
-        BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        BLOCK_K=t.block_k, BLOCK_R=t.block_r, num_warps=t.num_warps,
     )  # fmt: skip
+
+
+declare_reduction("running_extrema", example("cummax", array(3, 21), 1))
 
 
 @kernel("_cummax", "cuda")
@@ -251,6 +268,40 @@ def _cummax(values, indices, x, dim):
 @kernel("_cummin", "cuda")
 def _cummin(values, indices, x, dim):
     running_best(values, indices, x, dim, True)
+
+
+# ---- runs of equal elements ----------------------------------------------------------------------
+
+
+@triton.jit
+def greater(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def run_lengths_kernel(
+    y_ptr, x_ptr, rows, length, stride, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):  # fmt: skip
+    """How far along its run each element of BLOCK_K rows is; contiguous (outer, length, stride)."""
+    k = tl.program_id(0)
+    if WIDE:
+        k = k.to(tl.int64)
+    offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
+    at_k = (offs_k // stride) * (stride * length) + offs_k % stride
+    mask_k = offs_k < rows
+    start = tl.zeros((BLOCK_K,), tl.int64)  # of the run that the last tile ended in
+    for r in range(0, length, BLOCK_R):
+        offs_r = (r + tl.arange(0, BLOCK_R)).to(tl.int64)
+        mask = mask_k[:, None] & (offs_r < length)[None, :]
+        at = at_k[:, None] + offs_r[None, :] * stride
+        x = tl.load(x_ptr + at, mask=mask, other=0)
+        inside = mask & (offs_r > 0)[None, :]
+        before = tl.load(x_ptr + at - stride, mask=inside, other=0)
+        new = tl.where(inside & (x != before), offs_r[None, :], 0)
+        starts = tl.maximum(tl.associative_scan(new, 1, greater), start[:, None])
+        tl.store(y_ptr + at, offs_r[None, :] - starts + 1, mask=mask)
+        start = tl.max(starts, 1)
 
 
 # ---- the linear recurrence -----------------------------------------------------------------------
@@ -299,18 +350,23 @@ def recurrence_kernel(
         carry = tl.sum(tl.where(lane == BLOCK_R - 1, h, 0), 1)
 
 
+declare_reduction(
+    "linear_recurrence", example("recurrence", array(3, 21), array(3, 21), 1, False, False)
+)
+
+
 @kernel("recurrence", "cuda")
 def recurrence(h, a, b, dim, reverse, late):
     if h.size == 0:
         return
     a, b = dense(a), dense(b)
     axes = split(b, (dim,)[: b.ndim], ordered=True)
-    t = tiles(axes, tile_elements("linear"), may_split=False)
+    t = tiles(axes, tile_elements("linear"), may_split=False, kernel="linear_recurrence")
     cuda.launch(
         recurrence_kernel, (t.grid(axes.rows)[0],), h, a, b, axes.rows, axes.length,
         inner_size(b.shape, dim) if b.ndim else 1, REVERSE=reverse, LATE=late,
         ACC=tl.float64 if h.dtype.itemsize == 8 else tl.float32, WIDE=axes.wide,
-        BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        BLOCK_K=t.block_k, BLOCK_R=t.block_r, num_warps=t.num_warps,
     )  # fmt: skip
 
 

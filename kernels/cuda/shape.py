@@ -11,8 +11,10 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import addressing, maths
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.lines import block_of, declare_line
 from tgrad.kernels.parts import overlaps
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
@@ -154,7 +156,8 @@ def join(y: CudaArray, xs: list[CudaArray], dim: int) -> None:
     for i in range(0, len(batch), TOGETHER):
         arrays, widths, firsts = zip(*batch[i : i + TOGETHER], strict=True)
         counts = [x.size for x in arrays]
-        block = 8192 if cuda.is_emulated() else 1024
+        rule = 8192 if cuda.is_emulated() else 1024
+        block, warps = block_of("cat", y.itemsize, (max(counts), len(arrays)), rule)
         cuda.launch(
             cat_kernel(len(arrays)),
             (triton.cdiv(max(counts), block), len(arrays)),
@@ -166,4 +169,8 @@ def join(y: CudaArray, xs: list[CudaArray], dim: int) -> None:
             row,
             WIDE=y.size + block >= 2**31,
             BLOCK=block,
+            num_warps=warps,
         )
+
+
+declare_line("cat", example("cat", [array(3, 20), array(4, 20)]))

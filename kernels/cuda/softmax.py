@@ -13,6 +13,7 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.kernels.cuda.rows import (
     Planes,
     Tile,
@@ -372,8 +373,9 @@ def backward(dx: CudaArray, g: CudaArray, y: CudaArray, dim: int, log: bool) -> 
     )  # fmt: skip
 
 
-declare_rows("softmax")
-declare_rows("softmax_backward", lambda c, case: row_refusal(c, case, arrays=2))
+TINY = example("softmax", array(8, 60), 1, backward=True)
+declare_rows("softmax", TINY)
+declare_rows("softmax_backward", TINY, lambda c, case: row_refusal(c, case, arrays=2))
 
 
 @kernel("_softmax", "cuda")

@@ -8,16 +8,34 @@ position along, which makes equal elements keep their order. Values are read onc
 # pyright: reportCallIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda import digits
 from tgrad.kernels.cuda.axes import PLAIN, Axes, locate, order_key, split
-from tgrad.kernels.cuda.digits import digit_counts, digit_ranks
+from tgrad.kernels.cuda.configs import (
+    Case,
+    Space,
+    array,
+    ask,
+    away,
+    declare,
+    example,
+    storage_kind,
+)
+from tgrad.kernels.cuda.digits import (
+    DIGITS,
+    DigitConfig,
+    digit_counts,
+    digit_order,
+    digit_ranks,
+    digit_refusal,
+)
 from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
-from tgrad.kernels.cuda.scan import scan
+from tgrad.kernels.cuda.scan import run_lengths_kernel, scan
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -171,7 +189,10 @@ def first_few(axes: Axes, descending: bool, k: int) -> CudaArray:
 
     Each round sorts blocks and keeps k of each, in the order of the row: ties stay stable.
     """
-    block, pair = longest_in_registers() // 2, axes.x.dtype.itemsize == 8
+    rule = PartConfig(longest_in_registers() // 2, 8)
+    size = axes.x.dtype.itemsize
+    c = ask("topk", storage_kind(size), (axes.rows, axes.length, k)) or rule
+    block, pair = c.block, size == 8
     places = np.dtype(np.int64 if axes.length >= 2**31 else np.int32)
     at, length = None, axes.length
     while at is None or length > k:
@@ -182,10 +203,42 @@ def first_few(axes: Axes, descending: bool, k: int) -> CudaArray:
             candidates_kernel, (parts, axes.rows), found, found if at is None else at, axes.x,
             *scratch(parts * axes.rows, block, pair), length, k, left, *axes.arguments(),
             **axes.constants(), DESCENDING=descending, PAIR=pair, AGAIN=at is not None,
-            BLOCK=block, num_warps=8,
+            BLOCK=block, num_warps=c.num_warps,
         )  # fmt: skip
         at, length = found, left
     return at
+
+
+class PartConfig(NamedTuple):
+    """The choices of a launch that takes rows in parts: elements of one, and its warps."""
+
+    block: int
+    num_warps: int
+
+
+def part_refusal(c: PartConfig, case: Case) -> str:
+    """Why a part cannot be good, "" where it may be: a round must leave few of its elements."""
+    _, length, k = case.sizes
+    if c.block < 4 * k or c.block > triton.next_power_of_2(length):
+        return f"keeps {k} of {c.block} elements in rows of {length}"
+    return lanes_refused(c.block, c.num_warps, case)
+
+
+def lanes_refused(elements: int, num_warps: int, case: Case) -> str:
+    each = elements // (32 * num_warps)
+    return f"keeps {each} lanes a thread" if case.arch and not 1 <= each <= 16 else ""
+
+
+def part_order(c: PartConfig, case: Case) -> float:
+    """Sooner: near 2048 lanes of 8 warps."""
+    return away(c.block, 2048) + away(c.num_warps, 8)
+
+
+PARTS = {"block": tuple(1 << k for k in range(5, 13)), "num_warps": (1, 2, 4, 8, 16)}
+declare(
+    Space("topk", PARTS, part_refusal, PartConfig, order=part_order,
+          tiny=example("topk", array(2, 150), 3))
+)  # fmt: skip
 
 
 # ---- long rows: radix passes ---------------------------------------------------------------------
@@ -307,28 +360,67 @@ def radix_order(axes: Axes, descending: bool, order: CudaArray | None = None) ->
     places = np.dtype(np.int64 if length >= 2**31 else np.int32)
     keys, other_keys = (cuda.empty((rows, length), np.dtype(f"int{8 * size}")) for _ in range(2))
     at, other_at = (cuda.empty((rows, length), places) for _ in range(2))
-    block = digits.BLOCK
+    c = ask("radix_sort", storage_kind(axes.x.itemsize), (rows, length)) or DigitConfig()
+    block, warps = c.block, c.num_warps
     blocks = triton.cdiv(length, block)
     wide = axes.wide
     cuda.launch(
         keys_kernel, (blocks * rows,), keys, at, axes.x, at if order is None else order, length,
         blocks, *axes.arguments(), **axes.constants(), DESCENDING=descending,
-        ORDERED=order is not None, LEAST=least, BLOCK=block,
+        ORDERED=order is not None, LEAST=least, BLOCK=block, num_warps=warps,
     )  # fmt: skip
     counts = cuda.empty((rows, 16 * blocks), np.dtype(np.int64))
     base = cuda.empty((rows, 16 * blocks), np.dtype(np.int64))
     for shift in range(first, first + bits, 4):
         cuda.launch(
             count_digits_kernel, (blocks * rows,), counts, keys, length, blocks, shift,
-            WIDE=wide, BLOCK=block,
+            WIDE=wide, BLOCK=block, num_warps=warps,
         )  # fmt: skip
         scan(base, counts, 1, "sum", False, exclusive=True)
         cuda.launch(
             scatter_digits_kernel, (blocks * rows,), other_keys, other_at, keys, at, base, length,
-            blocks, shift, WIDE=wide, BLOCK=block,
+            blocks, shift, WIDE=wide, BLOCK=block, num_warps=warps,
         )  # fmt: skip
         keys, other_keys, at, other_at = other_keys, keys, other_at, at
     return at
+
+
+TINY = example("sort", array(2, 150))  # longer than what is emulated in registers
+declare(Space("radix_sort", DIGITS, digit_refusal, DigitConfig, order=digit_order, tiny=TINY))
+
+
+class RowsConfig(NamedTuple):
+    """The choices of a launch that sorts whole rows: how many, and its warps."""
+
+    block_k: int
+    num_warps: int
+
+
+def rows_rule(rows: int, length: int) -> RowsConfig:
+    block, elements = triton.next_power_of_2(length), 1024 if cuda.is_emulated() else 2048
+    block_k = max(1, min(elements // block, triton.next_power_of_2(rows)))
+    return RowsConfig(block_k, 8 if block_k * block >= 2048 else 4)
+
+
+def rows_refusal(c: RowsConfig, case: Case) -> str:
+    """Why a number of rows cannot be good, "" where it may be."""
+    rows, length = case.sizes
+    if c.block_k > triton.next_power_of_2(rows):
+        return "has more rows than there are"
+    return lanes_refused(c.block_k * triton.next_power_of_2(length), c.num_warps, case)
+
+
+def rows_order(c: RowsConfig, case: Case) -> float:
+    """Sooner: near 2048 lanes, 8 of them a thread."""
+    lanes = c.block_k * case.sizes[1]
+    return away(lanes, 2048) + away(lanes / (32 * c.num_warps), 8)
+
+
+ROWS = {"block_k": (1, 2, 4, 8, 16, 32, 64, 128), "num_warps": (1, 2, 4, 8, 16)}
+declare(
+    Space("sort", ROWS, rows_refusal, RowsConfig, order=rows_order,
+          tiny=example("sort", array(5, 37)))
+)  # fmt: skip
 
 
 @kernel("_sort", "cuda")
@@ -339,14 +431,15 @@ def _sort(values, indices, x, dim, descending, k):
     inner = inner_size(x.shape, dim) if x.ndim else 1
     block = triton.next_power_of_2(axes.length)
     if block <= longest_in_registers():
-        elements, pair = 1024 if cuda.is_emulated() else 2048, x.dtype.itemsize == 8
-        block_k = max(1, min(elements // block, triton.next_power_of_2(axes.rows)))
-        programs = triton.cdiv(axes.rows, block_k)
+        rows, length, pair = axes.rows, axes.length, x.dtype.itemsize == 8
+        kind = storage_kind(x.dtype.itemsize)
+        block_k, warps = ask("sort", kind, (rows, length)) or rows_rule(rows, length)
+        programs = triton.cdiv(rows, block_k)
         cuda.launch(
             sort_rows_kernel, (programs,), values, indices, axes.x,
-            *scratch(programs, block_k * block, pair), axes.rows, axes.length, k, inner,
+            *scratch(programs, block_k * block, pair), rows, length, k, inner,
             *axes.arguments(), **axes.constants(), DESCENDING=descending, PAIR=pair,
-            BLOCK_K=block_k, BLOCK_R=block, num_warps=8 if block_k * block >= 2048 else 4,
+            BLOCK_K=block_k, BLOCK_R=block, num_warps=warps,
         )  # fmt: skip
         return
     few = 8 * k <= longest_in_registers() and axes.rows < 2**16
@@ -360,37 +453,6 @@ def _sort(values, indices, x, dim, descending, k):
 
 
 # ---- runs of equal elements ----------------------------------------------------------------------
-
-
-@triton.jit
-def greater(a, b):
-    return tl.maximum(a, b)
-
-
-@triton.jit
-def run_lengths_kernel(
-    y_ptr, x_ptr, rows, length, stride, WIDE: tl.constexpr, BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-):  # fmt: skip
-    """How far along its run each element of BLOCK_K rows is; contiguous (outer, length, stride)."""
-    k = tl.program_id(0)
-    if WIDE:
-        k = k.to(tl.int64)
-    offs_k = k * BLOCK_K + tl.arange(0, BLOCK_K)
-    at_k = (offs_k // stride) * (stride * length) + offs_k % stride
-    mask_k = offs_k < rows
-    start = tl.zeros((BLOCK_K,), tl.int64)  # of the run that the last tile ended in
-    for r in range(0, length, BLOCK_R):
-        offs_r = (r + tl.arange(0, BLOCK_R)).to(tl.int64)
-        mask = mask_k[:, None] & (offs_r < length)[None, :]
-        at = at_k[:, None] + offs_r[None, :] * stride
-        x = tl.load(x_ptr + at, mask=mask, other=0)
-        inside = mask & (offs_r > 0)[None, :]
-        before = tl.load(x_ptr + at - stride, mask=inside, other=0)
-        new = tl.where(inside & (x != before), offs_r[None, :], 0)
-        starts = tl.maximum(tl.associative_scan(new, 1, greater), start[:, None])
-        tl.store(y_ptr + at, offs_r[None, :] - starts + 1, mask=mask)
-        start = tl.max(starts, 1)
 
 
 @kernel("_run_lengths", "cuda")

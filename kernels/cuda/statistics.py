@@ -10,7 +10,15 @@ import triton.language as tl
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cuda import maths
-from tgrad.kernels.cuda.axes import PLAIN, full_counts, locate, split, tiles
+from tgrad.kernels.cuda.axes import (
+    PLAIN,
+    declare_reduction,
+    full_counts,
+    locate,
+    split,
+    tiles,
+)
+from tgrad.kernels.cuda.configs import array, example
 from tgrad.runtime import cuda
 
 
@@ -98,12 +106,15 @@ def moments_merge_kernel(
     tl.store(mean_ptr + offs_k, maths.to(center, mean_ptr.dtype.element_ty), mask=mask_k)
 
 
+declare_reduction("var_mean", example("var_mean", array(12, 70), 1))
+
+
 @kernel("_var_mean", "cuda")
 def _var_mean(y, mean, x, dim, correction, keepdim, root):
     if y.size == 0:
         return
     axes = split(x, dim)
-    t = tiles(axes, 2048)
+    t = tiles(axes, 2048, kernel="var_mean")
     name = "float64" if x.dtype.itemsize == 8 else "float32"
     free = max(axes.length - correction, 0)
     free = np.float64(free) if name == "float64" else float(free)
@@ -114,7 +125,7 @@ def _var_mean(y, mean, x, dim, correction, keepdim, root):
     cuda.launch(
         moments_kernel, t.grid(axes.rows), m2s, means, axes.x,
         *axes.counts(t.chunk), free, *axes.arguments(), **axes.constants(), LAST=t.splits == 1,
-        **shared, BLOCK_K=t.block_k, BLOCK_R=t.block_r,
+        **shared, BLOCK_K=t.block_k, BLOCK_R=t.block_r, num_warps=t.num_warps,
     )  # fmt: skip
     if t.splits > 1:
         block_s = triton.next_power_of_2(t.splits)

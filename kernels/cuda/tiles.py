@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import triton
 
-from tgrad.kernels.cuda.configs import Case, Config, Space, away, declare, lookup, remembers
+from tgrad.kernels.cuda.configs import (
+    Case,
+    Config,
+    Space,
+    array,
+    away,
+    declare,
+    example,
+    lookup,
+    remembers,
+)
 from tgrad.kernels.cuda.limits import limits
 from tgrad.runtime import cuda
 from tgrad.runtime.current import here
@@ -460,7 +470,12 @@ VECTOR_VALUES = {
     "block_k": (16, 32, 64, 128, 256, 512, 1024), "num_warps": (1, 2, 4, 8), **SPLIT_VALUES,
 }  # fmt: skip
 PRODUCT_VALUES = {**TILE_VALUES, **SPLIT_VALUES, **ENGINE_VALUES}
-declare(Space("matmul", PRODUCT_VALUES, refusal, Config, fitting_tiles, estimate, estimate))
-declare(Space("matvec", VECTOR_VALUES, vector_refusal, order=vector_order))
+LINEAR = example("nn.functional.linear", array(24, 40), array(20, 40), array(20))
+VECTOR = example("matmul", array(24, 40), array(40))
+CONV = example(
+    "nn.functional.conv2d", array(1, 16, 6, 6), array(16, 16, 3, 3), padding=1, backward=True
+)
+declare(Space("matmul", PRODUCT_VALUES, refusal, Config, fitting_tiles, estimate, estimate, LINEAR))
+declare(Space("matvec", VECTOR_VALUES, vector_refusal, order=vector_order, tiny=VECTOR))
 for _name in CONVOLUTIONS:
-    declare(Space(_name, TILE_VALUES, refusal, Config, convolution_tiles, estimate, estimate))
+    declare(Space(_name, TILE_VALUES, refusal, Config, convolution_tiles, estimate, estimate, CONV))

@@ -107,7 +107,7 @@ def lineup(task: Task, arch: int, most: int) -> Lineup:
     seen: dict[tuple, Arm] = {}
     with recording(arch) as recorder, call.settings():
         arrays = call.mapped(lambda a: a.device())
-        moved = cost(call.op, arrays[: call.outputs], arrays[call.outputs :])
+        moved = cost(call.op, call.written(arrays), arrays[call.outputs :])
         for config in (None, *candidates):
             recorder.launches = []
             with choosing(case, config):

@@ -22,6 +22,7 @@ from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.launcher import DIVISOR
 
+SHOWN = 8  # shapes in a line about a call
 PERIOD = 65537  # random numbers after which they repeat: prime, so that no two rows are alike
 
 
@@ -50,10 +51,12 @@ class Array(NamedTuple):
     def nbytes(self) -> int:
         return self.span[1] * self.numpy.itemsize
 
-    def host(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(all its memory, the array as a view of it) with random values."""
+    def host(
+        self, rng: np.random.Generator, below: int = 2, scale: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(all its memory, the array as a view of it) with values of :func:`filled`."""
         low, count = self.span
-        base = filled(rng, count, self.numpy)
+        base = filled(rng, count, self.numpy, below, scale)
         strides = [s * base.itemsize for s in self.steps]
         return base, as_strided(base[low:], self.shape, strides)
 
@@ -69,14 +72,24 @@ class Array(NamedTuple):
         return whole.restride(self.shape, strides, (ahead + low) * size)
 
 
-def filled(rng: np.random.Generator, count: int, dtype: np.dtype) -> np.ndarray:
-    """Normal numbers; integers are 0 or 1, which are indices into anything that has two rows."""
+def filled(
+    rng: np.random.Generator, count: int, dtype: np.dtype, below: int = 2, scale: float = 1.0
+) -> np.ndarray:
+    """Normal numbers times ``scale``; integers are 0 or 1, which are indices into anything that has
+    two rows, or under a larger ``below`` where they are wide enough to be indices.
+    """
     n = min(count, PERIOD)
     if dtype.kind in "biu":
-        some = rng.integers(0, 2, n).astype(dtype)
+        some = rng.integers(0, below if dtype.itemsize >= 4 else 2, n).astype(dtype)
     else:
-        some = rng.standard_normal(n).astype(dtype)
+        some = (scale * rng.standard_normal(n)).astype(dtype)
     return np.resize(some, count)
+
+
+def kernel_of(op: str, device: str) -> Callable[..., None]:
+    found = OPS[op].kernel(device)
+    assert found is not None, (op, device)
+    return found
 
 
 class Call(NamedTuple):
@@ -107,15 +120,26 @@ class Call(NamedTuple):
         return sum(a.nbytes for a in self.arrays)
 
     @property
+    def is_update(self) -> bool:
+        """Whether it overwrites some of its arguments and has no outputs beside them."""
+        return OPS[self.op].kind == "update"
+
+    def written(self, args: Sequence[Any]) -> list[Any]:
+        """Those of the arguments that the kernel writes, each an array or a list of arrays."""
+        if self.is_update:
+            return [args[i] for k, i in enumerate(OPS[self.op].tensors) if k != 1]
+        return list(args[: self.outputs])
+
+    @property
     def about(self) -> str:
         """The op with the shapes of its inputs."""
         shapes = ["x".join(map(str, a.shape)) or "1" for a in leaves(self.args[self.outputs :])]
+        if len(shapes) > SHOWN:
+            shapes = [*shapes[: SHOWN - 1], f"and {len(shapes) - SHOWN + 1} more"]
         return f"{self.op}({', '.join(shapes)}) {self.arrays[0].dtype}"
 
     def kernel(self, device: str) -> Callable[..., None]:
-        found = OPS[self.op].kernel(device)
-        assert found is not None, (self.op, device)
-        return found
+        return kernel_of(self.op, device)
 
     def mapped(self, convert: Callable[[Array], Any]) -> list[Any]:
         """The arguments with ``convert(array)`` in the place of each array, in their order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -18,19 +18,27 @@ TF32 = 6e-3  # bound of float32 products in TF32
 WIDE = dtypes.float64
 
 
-def reference(call: Call, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of the NumPy kernel for host arrays in the order of ``call.arrays``."""
+def reference(
+    call: Call,
+    inputs: Sequence[np.ndarray],
+    ready: Callable[[str, Sequence[Any]], None] | None = None,
+) -> list[np.ndarray]:
+    """The outputs of the NumPy kernel for host arrays in the order of ``call.arrays``, of which
+    ``ready`` fills some (``Space.ready``).
+    """
     given = iter(inputs)
     args = [wide(a, given) for a in call.args]
-    outputs = args[: call.outputs]
-    args[: call.outputs] = dense = [zeros(y) for y in outputs]  # which it fills
+    args[: call.outputs] = [zeros(y) for y in args[: call.outputs]]  # which it fills
+    dense = call.written(args)
     with np.errstate(all="ignore"):
+        if ready is not None:
+            ready("cpu", args)
         call.kernel("cpu")(*args)
     return flat(dense)
 
 
 def zeros(y: Any) -> Any:
-    return [zeros(x) for x in y] if isinstance(y, list) else np.zeros(y.shape, y.dtype)
+    return [zeros(x) for x in y] if isinstance(y, (list, tuple)) else np.zeros(y.shape, y.dtype)
 
 
 def flat(ys: Sequence[Any]) -> list[Any]:
@@ -53,10 +61,19 @@ def wide(a: Any, given: Iterator[np.ndarray]) -> Any:
 FLOATS = [d for d in dtypes.ALL if d.is_floating_point]
 
 
-def disagreement(call: Call, got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> str:
-    """How outputs differ from the reference, "" where they agree as well as their dtype allows."""
-    arrays = flat(call.args[: call.outputs])
+def disagreement(
+    call: Call,
+    got: Sequence[np.ndarray],
+    want: Sequence[np.ndarray],
+    private: Collection[int] = (),
+) -> str:
+    """How outputs, but for the ``private`` ones, differ from the reference; "" where they agree as
+    well as their dtype allows.
+    """
+    arrays = flat(call.written(call.args))
     for i, (array, g, w) in enumerate(zip(arrays, got, want, strict=True)):
+        if i in private:
+            continue
         if g.dtype.kind in "biu":
             wrong = int((g != w).sum())
             if wrong:

@@ -53,8 +53,8 @@ class Found:
         if self.current is None or key in self.tasks:
             return
         entry, outputs, inputs = self.current
-        if entry.kind == "update":
-            return
+        if entry.kind == "update":  # what it writes is among what it gets
+            outputs = ()
         with contextlib.suppress(TypeError):  # an argument that cannot be written down
             self.tasks[key] = Task(key, described(entry.name, outputs, inputs))
 
@@ -125,7 +125,10 @@ def sample_of(fields: dict[str, Any]) -> Sample:
     def argument(a: Any) -> Any:
         if isinstance(a, dict):
             return T(tuple(a["shape"]), a.get("dtype"), a.get("layout", "contiguous"))
-        return tuple(map(argument, a)) if isinstance(a, list) else a
+        if isinstance(a, list):
+            made = list(map(argument, a))
+            return made if any(isinstance(x, T) for x in made) else tuple(made)
+        return tuple(map(argument, a)) if isinstance(a, tuple) else a
 
     dtype = fields.get("dtype", "float32")
     sample = Sample(

@@ -36,6 +36,7 @@ RACE = 10.0  # seconds of a race, however large the budget: what is left then di
 RACE_EMULATED = 1.0
 BETTER = 0.99  # of the rule's time: a choice that gains less than noise is none
 SETS = 8  # of inputs that a race rotates through
+SETS_OF_LISTS = 3  # where arrays come in lists, of which the kernels keep tables
 
 
 class Outcome(NamedTuple):
@@ -85,7 +86,7 @@ def found_tasks(
     elif arch:
         tasks = discover.of_samples(shapes.model_shapes(), arch, dtypes or shapes.DTYPES)
     else:
-        tasks = discover.of_samples(shapes.tiny_shapes(), arch, dtypes or shapes.TINY_DTYPES)
+        tasks = discover.of_samples(shapes.tiny_shapes(kernels, dtypes), arch)
     tasks = discover.chosen(tasks, kernels)
     if not tasks:
         raise ValueError("tune: no call of these shapes and dtypes has a kernel with choices")
@@ -228,7 +229,7 @@ class Session:
         self, line: Lineup, ranking: list[Arm], place: Place, seconds: float
     ) -> tuned.Choice | None:
         """The choice: the fastest whose results are right, if it beats the rule side by side."""
-        want = check.reference(line.task.call, self.inputs.views)
+        want = self.inputs.wanted()
         rule = next((arm for arm in ranking if arm.is_rule), None)
         for arm in ranking:
             why = self.wrong(line, arm, want)
@@ -251,12 +252,8 @@ class Session:
 
     def wrong(self, line: Lineup, arm: Arm, want: Sequence[np.ndarray]) -> str:
         """How the arm's results differ from NumPy's, "" where they do not."""
-        call, args = line.task.call, self.inputs.sets[0]
-        with call.settings(), choosing(line.task.case, arm.config):
-            call.kernel("cuda")(*args)
-        gpu = cuda.active()
-        got = [gpu.to_host(y) for y in check.flat(args[: call.outputs])]
-        return check.disagreement(call, got, want)
+        with choosing(line.task.case, arm.config):
+            return self.inputs.disagreement(want)
 
     def write(self, place: Place, arm: Arm, state: str, note: str = "") -> None:
         us = low = high = None
@@ -291,15 +288,40 @@ class Inputs:
     """Arrays with random values for a call, as often as keeps caches from holding them."""
 
     def __init__(self, line: Lineup, l2: int, emulated: bool):
-        call = line.task.call
+        self.call = call = line.task.call
+        self.space = space = SPACES[line.task.case.kernel]
         rng = np.random.default_rng(0)
-        made = [a.host(rng) for a in call.arrays]
-        self.views = [view for _, view in made]  # on the host, in the order of the arrays
-        count = 1 if emulated else min(SETS, max(1, 2 * l2 // max(call.nbytes, 1)))
-        self.sets: list[tuple] = []
-        for _ in range(count):
-            bases = iter([base for base, _ in made])
-            self.sets.append(tuple(call.mapped(lambda a, bases=bases: a.device(next(bases)))))
+        reach = 2 if space.below is None else max(space.below(call), 2)
+        scale = 1.0 if space.scale is None else space.scale(call)
+        made = [a.host(rng, reach, scale) for a in call.arrays]
+        self.bases, self.views = zip(*made, strict=True)  # on the host, in the arrays' order
+        if call.is_update:  # second moments are none otherwise
+            for base in self.bases:
+                np.abs(base, out=base)
+        most = SETS_OF_LISTS if call.is_update else SETS
+        count = 1 if emulated else min(most, max(1, 2 * l2 // max(call.nbytes, 1)))
+        self.sets = [self.fresh() for _ in range(count)]
+
+    def disagreement(self, want: Sequence[np.ndarray]) -> str:
+        """How what a run leaves differs, "" where it does not."""
+        call = self.call
+        args = self.fresh() if call.is_update else self.sets[0]  # earlier runs changed an update's
+        with call.settings():
+            call.kernel("cuda")(*args)
+        got = [cuda.active().to_host(y) for y in check.flat(call.written(args))]
+        return check.disagreement(call, got, want, self.space.private)
+
+    def fresh(self) -> tuple:
+        """The arguments on the device, with the values that they begin with."""
+        bases = iter(self.bases)
+        args = tuple(self.call.mapped(lambda a: a.device(next(bases))))
+        if self.space.ready is not None:
+            self.space.ready("cuda", args)
+        return args
+
+    def wanted(self) -> list[np.ndarray]:
+        """What a run must leave, from NumPy's kernel."""
+        return check.reference(self.call, self.views, self.space.ready)
 
 
 @contextlib.contextmanager

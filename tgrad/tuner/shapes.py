@@ -1,29 +1,27 @@
-"""The calls that are tuned where none are given: of model sizes, and tiny ones for the emulator."""
+"""The calls that are tuned where none are given: of model sizes, and tiny ones for the emulator.
+
+Neither names a kernel: the samples reach every kernel, and a space brings a tiny call of its own.
+"""
 
 from __future__ import annotations
 
-from tgrad.kernels.samples import FLOAT, Sample, Table, matrix, pointwise, rows, t
+from collections.abc import Collection
 
-FAMILIES = ("softmax", "norm", "loss", "reduction")  # of rows, that have choices
+from tgrad.kernels.cuda.configs import SPACES
+from tgrad.kernels.samples import Sample, samples
+from tgrad.tuner.discover import sample_of
+
 DTYPES = ("bfloat16", "float32")  # what models run in
 TINY_DTYPES = ("float32",)
 
 
 def model_shapes() -> list[Sample]:
-    """The samples of kernels that have choices; every expression of pointwise ops has the same."""
-    tables = [*matrix.TABLES, *(s for s in rows.TABLES if s.family in FAMILIES), pointwise.s]
-    return [sample for table in tables for sample in table.samples]
+    """The samples, of which those count whose kernels have choices."""
+    return samples()
 
 
-def tiny_shapes() -> list[Sample]:
-    """A call or two of each kernel that has choices, at sizes that the interpreter can run."""
-    s = Table("tiny", FLOAT)
-    s("nn.functional.linear", t(24, 40), t(20, 40), t(20), backward=False)
-    s("matmul", t(24, 40), t(40), backward=False)
-    s("nn.functional.conv2d", t(1, 16, 6, 6), t(16, 16, 3, 3), padding=1)
-    s("nn.functional.conv2d", t(1, 8, 6, 6), t(8, 1, 3, 3), padding=1, groups=8)  # depthwise
-    s("softmax", t(8, 60), 1)
-    s("nn.functional.layer_norm", t(8, 60), (60,), t(60), t(60))
-    s("sum", t(12, 70), 1, backward=False)
-    s("add", t(500), 2.0, backward=False)
-    return s.samples
+def tiny_shapes(kernels: Collection[str] = (), dtypes: Collection[str] = ()) -> list[Sample]:
+    """The calls that spaces bring along, of the kernels and dtypes that are named, if any."""
+    chosen = [space for name, space in SPACES.items() if not kernels or name in kernels]
+    calls = {id(s.tiny): s.tiny for s in chosen if s.tiny is not None}
+    return [sample_of({**call, "dtype": list(dtypes or TINY_DTYPES)}) for call in calls.values()]
