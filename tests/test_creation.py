@@ -368,3 +368,18 @@ def test_type_names():
     assert x.type("tgrad.IntTensor").dtype is tgrad.int32
     assert x.type(tgrad.float64).dtype is tgrad.float64
     assert tgrad.typename(x) == "tgrad.FloatTensor" and tgrad.typename(3) == "int"
+
+
+@pytest.mark.parametrize("n", [0, 1, 1023, 1025, 32769, 100_003])
+def test_long_sequences_are_start_plus_multiples_of_the_step(n):
+    i = np.arange(n)
+    for dtype in (tgrad.float32, tgrad.float64, tgrad.int32, tgrad.int64):
+        for start, step in ((0, 1), (-7, 3), (5, -2)):
+            y = tgrad.arange(start, start + n * step, step, dtype=dtype)
+            np.testing.assert_array_equal(y.numpy(), (start + i * step).astype(dtype.numpy))
+    y = tgrad.arange(0.5, 0.5 + 0.25 * n, 0.25, dtype=tgrad.float32)
+    np.testing.assert_array_equal(y.numpy(), (0.5 + 0.25 * i).astype(np.float32))
+    y = tgrad.arange(2**24 - 5, 2**24 - 5 + n, dtype=tgrad.float32)  # not every integer is held
+    np.testing.assert_array_equal(y.numpy(), (2**24 - 5 + i).astype(np.float32))
+    y = tgrad.arange(2**62, 2**62 + n)
+    np.testing.assert_array_equal(y.numpy(), 2**62 + i)
