@@ -214,7 +214,7 @@ def test_offsets_past_2_to_31_give_the_same(monkeypatch, causal):
 
 
 def test_every_kind_of_product_has_a_tile_for_every_head_size():
-    from tgrad.kernels.cuda.attention import TILES
+    from tgrad.kernels.cuda.attention_tiles import TILES
 
     for kinds in TILES.values():
         for kind, tiles in kinds.items():
