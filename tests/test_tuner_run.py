@@ -212,9 +212,9 @@ sys.exit(status)
 """
 
 
-def start(shapes: Path, *arguments: str) -> subprocess.Popen:
+def start(shapes: Path, *arguments: str, program: str = TUNING) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", TUNING, str(shapes), *arguments], cwd=ROOT, text=True,
+        [sys.executable, "-c", program, str(shapes), *arguments], cwd=ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TRITON_INTERPRET": "1"},
     )  # fmt: skip
@@ -247,6 +247,77 @@ def test_killed_half_way_it_keeps_what_is_done_and_goes_on(file, tmp_path, numbe
         assert len(table.choices()) == 1 and len(table.trials(place)) == 3
     with sqlite3.connect(file) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+# ---- configs that break what they run in ---------------------------------------------------------
+
+DYING = TUNING.replace(
+    "def slowly(self, line, arm, seconds):",
+    """import os, signal
+
+def slowly(self, line, arm, seconds):
+    if not arm.is_rule and arm.config.block_t == 2:
+        os.kill(os.getpid(), signal.SIGSEGV)""",
+)
+
+
+def test_a_config_that_ends_its_process_is_not_met_again(file, tmp_path):
+    shapes = tmp_path / "shapes"
+    shapes.write_text('{"call": "softmax", "args": [{"shape": [6, 30]}, 1]}')
+    first = start(shapes, program=DYING)
+    first.communicate(timeout=120)
+    assert first.returncode == -signal.SIGSEGV
+    second = start(shapes, program=DYING)
+    _, said = second.communicate(timeout=120)
+    assert second.returncode == 0, said
+    with Table(file) as table:
+        (place,) = table.cases()
+        notes = {str(t.config): (t.state, t.note) for t in table.trials(place)}
+        assert len(table.choices()) == 1
+    killer = {"block_t": 2, "block_n": 32, "num_warps": 1}
+    assert notes.pop(str(killer)) == ("running", session.ENDED)
+    assert {state for state, _ in notes.values()} == {"raced"}
+
+
+def test_a_fault_that_the_gpu_does_not_recover_from_is_put_down_to_its_config(file, monkeypatch):
+    gpu = cuda.active()
+    right, broken = gpu.launch, []
+
+    def launch(kernel, grid, args, constants, **options):
+        if constants.get("BLOCK_T") == 2:
+            broken.append(True)
+            raise RuntimeError("an illegal memory access was encountered")
+        right(kernel, grid, args, constants, **options)
+
+    def synchronize(index=None):
+        if broken:
+            raise RuntimeError("an illegal memory access was encountered, earlier")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "launch", launch)
+        patch.setattr(gpu, "synchronize", synchronize)
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            tgrad.tune("softmax", run=softmax, progress=False)
+    (outcome,) = tgrad.tune("softmax", run=softmax, progress=False)
+    assert (outcome.state, outcome.raced) == ("tuned", 2)
+    ((reason, count),) = outcome.discarded
+    assert count == 1 and reason == "RuntimeError: an illegal memory access was encountered"
+
+
+def test_an_interrupted_config_is_not_to_blame(file, monkeypatch):
+    timed = session.Session.timed
+
+    def interrupted(self, line, arm, seconds):
+        if not arm.is_rule:
+            raise KeyboardInterrupt
+        timed(self, line, arm, seconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "timed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tgrad.tune("softmax", run=softmax, progress=False)
+    (outcome,) = tgrad.tune("softmax", run=softmax, progress=False)
+    assert (outcome.raced, outcome.discarded) == (3, ())
 
 
 # ---- from a program ------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ MOST_EMULATED = 8
 COMPILING = 0.6  # of a case's time, at most
 RACE = 10.0  # seconds of a race, however large the budget: what is left then differs by noise
 RACE_EMULATED = 1.0
+ENDED = "the process ended while it ran"
 BETTER = 0.99  # of the rule's time: a choice that gains less than noise is none
 SETS = 8  # of inputs that a race rotates through
 SETS_OF_LISTS = 3  # where arrays come in lists, of which the kernels keep tables
@@ -176,7 +177,8 @@ class Session:
         ready: list[Arm] = []
         for arm in line.arms:
             trial = earlier.get(str(fields_of(arm)))
-            if trial is not None and trial.state != "raced":
+            unfinished = arm.is_rule and trial is not None and trial.state == "running"
+            if trial is not None and trial.state != "raced" and not unfinished:
                 reasons[trial.note] += 1
                 continue
             if trial is not None and trial.us is not None:
@@ -203,7 +205,8 @@ class Session:
         self.inputs = inputs
 
         def measure(arm: Arm, each: float) -> None:
-            self.timed(line, arm, each)
+            with self.running(place, arm):
+                self.timed(line, arm, each)
             state = "raced" if math.isfinite(arm.us) else "failed"
             if state == "failed" and not arm.is_rule:
                 self.write(place, arm, state, arm.note)
@@ -212,6 +215,31 @@ class Session:
             self.tick()
 
         return [arm for arm in halving(ready, measure, seconds) if math.isfinite(arm.us)]
+
+    @contextlib.contextmanager
+    def running(self, place: Place, arm: Arm) -> Iterator[None]:
+        """Inside, the table has the arm as one that ended its process, should this one end.
+
+        A fault that the GPU does not recover from makes every later call of the process fail: the
+        arm is written down as failed, and the next run goes on without it.
+        """
+        fields = fields_of(arm)
+        before = next((t for t in self.table.trials(place) if t.config == fields), None)
+        self.table.add(place, Trial(fields, "running", arm.rung, note=ENDED))
+        to_blame = False
+        try:
+            yield
+        except tgrad.OutOfMemoryError:
+            raise
+        except RuntimeError as e:
+            to_blame = True
+            self.table.add(place, Trial(fields, "failed", arm.rung, note=arm.note or f"{e}"[:300]))
+            raise
+        finally:
+            if before is not None and not to_blame:
+                self.table.add(place, before)
+            elif not to_blame:
+                self.table.remove(place, fields)
 
     def timed(self, line: Lineup, arm: Arm, seconds: float) -> None:
         """Add rounds to an arm; its time is then the median of all. A failure is infinite."""
@@ -223,7 +251,7 @@ class Session:
             arm.us = percentiles(arm.rounds)[0]
         except RuntimeError as e:  # of the driver or the compiler
             arm.us, arm.note = math.inf, f"{type(e).__name__}: {e}"[:300]
-            cuda.active().synchronize()  # raises where the GPU answers no more: run it again then
+            cuda.active().synchronize()  # raises where the GPU answers no more
 
     def settle(
         self, line: Lineup, ranking: list[Arm], place: Place, seconds: float
@@ -232,7 +260,8 @@ class Session:
         want = self.inputs.wanted()
         rule = next((arm for arm in ranking if arm.is_rule), None)
         for arm in ranking:
-            why = self.wrong(line, arm, want)
+            with self.running(place, arm):
+                why = self.wrong(line, arm, want)
             if why:
                 self.write(place, arm, "wrong", why)
                 continue

@@ -36,7 +36,10 @@ WHERE = " AND ".join(f"{name} = ?" for name in KEY.split(", "))
 
 
 class Trial(NamedTuple):
-    """One config tried. ``state``: "raced", or why not: "discarded" before, "wrong", "failed"."""
+    """One config tried. ``state``: "raced", or why not: "discarded" before, "wrong", "failed".
+
+    "running" is written before it runs: whoever finds it later knows that it ended its process.
+    """
 
     config: dict[str, Any] | None
     state: str
@@ -99,6 +102,12 @@ class Table:
         marks = ", ".join("?" * len(row))
         self.database.execute(
             f"INSERT OR REPLACE INTO trials ({KEY}, {TRIAL}) VALUES ({marks})", row
+        )
+
+    def remove(self, place: Place, config: dict[str, Any] | None) -> None:
+        """Remove the trial of one config."""
+        self.database.execute(
+            f"DELETE FROM trials WHERE {WHERE} AND config = ?", (*place.key(), text_of(config))
         )
 
     def trials(self, place: Place) -> list[Trial]:
