@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tgrad
-from tgrad.kernels.cpu import norm, norms, rows, softmax, sort
+from tgrad.kernels.cpu import norm, norms, rows, search, softmax, sort
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = (np.int8, np.uint8, np.int16, np.int32, np.int64)
@@ -170,3 +170,20 @@ def test_cumsum_is_finite_up_to_the_first_element_that_is_not(odd: float, place:
     x[1, place] = odd
     y = tgrad.from_numpy(x).cumsum(1).numpy()
     np.testing.assert_array_equal(y, x.cumsum(1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("size", [1, 50, 300, 5000])
+def test_searches_of_sorted_pieces_find_what_numpy_finds(size: int, dtype: str, monkeypatch):
+    monkeypatch.setattr(search, "PARALLEL", 1000)
+    monkeypatch.setattr(search, "PIECE", 700)
+    rng = np.random.default_rng(6)
+    sequence, x = (rng.integers(-90, 90, n) / 8 for n in (size, 3030))
+    if dtype != "int32":
+        x[:5], x[5:9] = np.nan, -0.0
+        sequence[: size // 3] = np.inf
+    sequence = np.sort(sequence.astype(dtype))
+    x = x.reshape(30, 101).astype(dtype)
+    for side in ("left", "right"):
+        found = tgrad.searchsorted(tgrad.from_numpy(sequence), tgrad.from_numpy(x), side=side)
+        np.testing.assert_array_equal(found.numpy(), np.searchsorted(sequence, x, side))

@@ -6,6 +6,7 @@ import numpy as np
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cpu.reduction import widened
+from tgrad.kernels.cpu.rows import each_piece, neighbours
 
 ROWS = 256  # elements beside the reduced axis from which a pass per step beats np.argmax's copy
 
@@ -36,7 +37,17 @@ def select(values: np.ndarray | None, indices: np.ndarray, x: np.ndarray, dim: i
         if dim != x.ndim - 1 and beside >= ROWS and x.shape[dim] <= 4 * beside:
             running(values, indices, x, dim, largest)
             return
-        indices[...] = (np.argmax if largest else np.argmin)(x, axis=dim)
+        find = np.argmax if largest else np.argmin
+        rows = neighbours(x, (dim,))
+        if rows is None or rows.ndim == 3 or not indices.flags.c_contiguous:
+            indices[...] = find(x, axis=dim)
+        else:
+            found = indices.reshape(-1)
+
+            def work(start: int, stop: int, worker: int) -> None:
+                find(rows[start:stop], axis=1, out=found[start:stop])
+
+            each_piece(work, len(rows), rows.shape[1])
         if values is not None:
             at = np.expand_dims(indices, dim)
             values[...] = np.take_along_axis(x, at, axis=dim).reshape(values.shape)

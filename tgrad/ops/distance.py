@@ -30,14 +30,15 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 
 
 @pointwise(spaces=(), accepts="float")
-def _root(x):
-    """sqrt(max(x, 0)), whose gradient at 0 is 0."""
-    return xp.sqrt(xp.maximum(x, 0))
+def _root(a, b, c):
+    """sqrt(max(a + b - c, 0)), whose gradient at 0 is 0."""
+    return xp.sqrt(xp.maximum(a + b - c, 0))
 
 
 @gradient(_root)
 def _(g, y):
-    return std_backward(g, y)
+    d = std_backward(g, y)
+    return d, d, -d
 
 
 @composite
@@ -82,7 +83,7 @@ def cdist(
         by_matmul = x1.shape[-2] > MATMUL_ROWS or x2.shape[-2] > MATMUL_ROWS
     if p == 2 and by_matmul and x1.shape[-1]:
         a, b = x1.square().sum(-1, keepdim=True), x2.square().sum(-1, keepdim=True)
-        return _root(a + b.transpose(-1, -2) - 2 * matmul(x1, x2.transpose(-1, -2)))
+        return _root(a, b.transpose(-1, -2), matmul(x1 * 2, x2.transpose(-1, -2)))
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
