@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from tgrad.runtime import memory, threads
+
+PIECE = 1 << 15  # places computed at a time
+PARALLEL = 1 << 19  # elements taken; below, waking a second thread costs more than it saves
 SPARSE = 16384  # elements; below, np.add.at is as fast and SciPy need not be imported
 
 
@@ -22,20 +27,51 @@ def rows(indices: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
     return flat
 
 
-def along(index: np.ndarray, dim: int, shape: tuple[int, ...]) -> np.ndarray:
+def along(index: np.ndarray, dim: int, shape: tuple[int, ...], first: int = 0) -> np.ndarray:
     """Offsets in a contiguous array of ``shape`` of the elements at ``index`` along ``dim``.
 
-    The other coordinates are those of ``index`` itself.
+    The other coordinates are those of ``index`` itself, whose rows are counted from ``first``.
     """
     if not shape:
         return np.zeros(index.shape, np.intp)
     steps = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
-    places = index * np.intp(steps[dim]) if steps[dim] != 1 else index.astype(np.intp)
+    places = memory.empty(index.shape, np.dtype(np.intp))
+    source = index
+    if steps[dim] != 1:
+        source = np.multiply(index, steps[dim], out=places, casting="unsafe")
     for k, n in enumerate(index.shape):
-        if k != dim and n > 1:
-            axis = np.arange(0, n * steps[k], steps[k])
-            places += axis.reshape((-1,) + (1,) * (index.ndim - 1 - k))
-    return places
+        low = first if k == 0 else 0
+        if k != dim and low + n > 1:
+            axis = np.arange(low * steps[k], (low + n) * steps[k], steps[k])
+            axis = axis.reshape((-1,) + (1,) * (index.ndim - 1 - k))
+            source = np.add(source, axis, out=places, casting="unsafe")
+    return places if source is places else index.astype(np.intp, copy=False)
+
+
+def by_pieces(
+    index: np.ndarray, dim: int, shape: tuple[int, ...], do: Callable[[Any, np.ndarray], object],
+    alone: bool = True,
+) -> None:  # fmt: skip
+    """do(rows, places) for pieces of ``index`` along its first axis: places are :func:`along`'s.
+
+    Pieces are done in their order, unless none of them bears on another's (not ``alone``): then
+    on several threads. The places of 1024 x 1024 are 8 MB, those of a piece stay in the cache.
+    """
+    if index.size <= PIECE or len(index) == 1:
+        do(..., along(index, dim, shape))
+        return
+    count = len(index)
+    rows = max(PIECE * count // index.size, 1)
+
+    def part(start: int, stop: int) -> None:
+        for i in range(start, stop, rows):
+            at = slice(i, min(i + rows, stop))
+            do(at, along(index[at], dim, shape, i))
+
+    if alone or index.size < PARALLEL:
+        part(0, count)
+    else:
+        threads.split(part, count)
 
 
 def is_half(dtype: np.dtype) -> bool:
