@@ -8,7 +8,7 @@ import pytest
 import tgrad
 from tests.rows.conv import conv2d as reference
 from tgrad.dispatch import wrap
-from tgrad.kernels.cpu import columns, depthwise, winograd
+from tgrad.kernels.cpu import columns, depthwise, pool, winograd
 from tgrad.nn import functional as F
 
 on_devices = pytest.mark.parametrize("device", ("cpu", "cuda"))
@@ -98,6 +98,35 @@ def test_a_gradient_of_few_channels_is_spread_over_the_image(monkeypatch, nbytes
     exact = run(np.float64)
     in_small_pieces(monkeypatch, nbytes, 1)
     assert error(run(np.float32), exact) < 1e-6
+
+
+@pytest.mark.parametrize("tiles", (1, 7, 40))
+def test_winograd_in_pieces_and_threads_stays_exact(monkeypatch, tiles: int):
+    x, w, b = random(5, 33, 11, 13), random(34, 33, 3, 3, seed=1), random(34, seed=2)
+    for name, value in {"CHUNK": 1, "TILES": tiles, "PARALLEL": 0}.items():
+        monkeypatch.setattr(winograd, name, value)
+    y = tgrad.conv2d(tensor(x), tensor(w), tensor(b), padding=1)
+    assert error(y.numpy(), reference(x.astype(np.float64), w, b, padding=1)) < 1e-6
+
+
+def test_depthwise_sums_and_pools_in_threads_are_the_same_every_time(monkeypatch):
+    x, w = random(4, 9, 14, 15), random(9, 1, 3, 3, seed=1)
+
+    def run():
+        xs, ws = tensor(x).requires_grad_(), tensor(w).requires_grad_()
+        y = F.conv2d(xs, ws, padding=1, groups=9)
+        z = F.avg_pool2d(y, 2) + F.avg_pool2d(y, 3, 2, 1, ceil_mode=False)[..., :7, :7]
+        z = z + F.max_pool2d(y, 2)
+        return [z.detach(), *tgrad.autograd.grad(z, [xs, ws], tensor(random(*z.shape, seed=2)))]
+
+    whole = run()
+    for module in (depthwise, pool):
+        for name, value in {"CHUNK": 1000, "PARALLEL": 0}.items():
+            monkeypatch.setattr(module, name, value)
+    first = run()
+    for a, e, again in zip(first, whole, run(), strict=True):
+        np.testing.assert_allclose(a.numpy(), e.numpy(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(a.numpy(), again.numpy())
 
 
 def test_channels_a_power_of_two_apart_are_read_right():

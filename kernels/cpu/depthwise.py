@@ -6,15 +6,16 @@ shift of everything, its few values past each row's end are computed too and dro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tgrad.kernels.windows import valid_range
-from tgrad.runtime import memory
+from tgrad.runtime import memory, threads
 
 Pair = tuple[int, ...]  # (height, width)
-CHUNK = 1 << 17  # elements of output at a time: smaller ones cost more calls than cache misses
+CHUNK = 1 << 16  # elements of output at a time: smaller ones cost more calls than cache misses
+PARALLEL = 1 << 22  # operations in all; below, a second thread costs more than it saves
 
 
 class Rows:
@@ -40,6 +41,23 @@ class Rows:
         return self.flat[..., start : start + self.length]
 
 
+def each_piece(
+    work: Callable[[slice, slice], None], n: int, groups: int, each: int, cost: int
+) -> None:
+    """Call ``work(images, groups)`` for all pieces, in threads where ``cost`` operations pay."""
+    found = list(pieces(n, groups, each))
+
+    def walk(start: int, stop: int) -> None:
+        with np.errstate(all="ignore"):
+            for piece in found[start:stop]:
+                work(*piece)
+
+    if len(found) > 1 and cost >= PARALLEL:
+        threads.split(walk, len(found))
+    else:
+        walk(0, len(found))
+
+
 def pieces(n: int, groups: int, each: int) -> Iterator[tuple[slice, slice]]:
     """Parts of (N, G) that hold about CHUNK elements, ``each`` per image and group."""
     g = max(1, min(groups, CHUNK // max(each, 1)))
@@ -57,26 +75,31 @@ def correlate(y, x, w, b, stride: Pair, offset: Pair, step: Pair) -> None:
     out = y.reshape(n, groups, each, *size) if y.flags.c_contiguous else None
     whole = memory.empty((n, groups, each, *size), y.dtype) if out is None else out
     add = add_rows if tuple(stride) == (1, 1) else add_slices
-    for images, part in pieces(n, groups, each * size[0] * size[1]):
+
+    def work(images: slice, part: slice) -> None:
         bias = 0 if b is None else b.reshape(groups, each, 1, 1)[part]
-        whole[images, part] = add(x[images, part], w[part], bias, size, stride, offset, step)
+        add(whole[images, part], x[images, part], w[part], bias, stride, offset, step)
+
+    each_piece(work, n, groups, each * size[0] * size[1], y.size * w[0, 0].size)
     if out is None:
         y[...] = whole.reshape(y.shape)
 
 
-def add_rows(x, w, bias, size: Pair, stride: Pair, offset: Pair, step: Pair) -> np.ndarray:
-    """The sum for one chunk with stride 1, bias included."""
+def add_rows(y, x, w, bias, stride: Pair, offset: Pair, step: Pair) -> None:
+    """Fill one chunk of y with the sum with stride 1, bias included."""
     groups, each, channels, r, s = w.shape
+    size = y.shape[3:]
     rows = Rows(x, size, (r, s), offset, step)
-    total = np.empty((len(x), groups, each, size[0] * rows.width), x.dtype)
+    total = memory.empty((len(x), groups, each, size[0] * rows.width), x.dtype)
     run = total[..., : rows.length]
-    term = np.empty(run.shape, x.dtype)
+    term = memory.empty(run.shape, x.dtype)
     for k, (i, j, c) in enumerate(np.ndindex(r, s, channels)):
         into = term if k else run
         np.multiply(rows.tap(i, j)[:, :, c, None], w[:, :, c, i, j, None], out=into)
         if k:
             run += term
-    return total.reshape(*total.shape[:3], size[0], rows.width)[..., : size[1]] + bias
+    whole = total.reshape(*total.shape[:3], size[0], rows.width)[..., : size[1]]
+    np.add(whole, bias, out=y, casting="unsafe")
 
 
 def shifts(x, kernel: Pair, size: Pair, stride: Pair, offset: Pair, step: Pair):
@@ -93,17 +116,22 @@ def shifts(x, kernel: Pair, size: Pair, stride: Pair, offset: Pair, step: Pair):
             yield (i, j), tuple(windows), tuple(pixels)
 
 
-def add_slices(x, w, bias, size: Pair, stride: Pair, offset: Pair, step: Pair) -> np.ndarray:
-    """The sum for one chunk with any stride, bias included."""
-    groups, each, channels, r, s = w.shape
-    total = np.zeros((len(x), groups, each, *size), x.dtype)
-    total += bias
+def add_slices(y, x, w, bias, stride: Pair, offset: Pair, step: Pair) -> None:
+    """Fill one chunk of y with the sum with any stride, bias included."""
+    channels, r, s = w.shape[2:]
+    size = y.shape[3:]
+    total = y if y.dtype == x.dtype else memory.empty(y.shape, x.dtype)
+    total[...] = bias
+    term = memory.empty(y.shape, x.dtype)
     for (i, j), windows, pixels in shifts(x, (r, s), size, stride, offset, step):
         into = total[..., windows[0], windows[1]]
         shifted = x[..., pixels[0], pixels[1]][..., : into.shape[3], : into.shape[4]]
+        product = term[..., windows[0], windows[1]]
         for c in range(channels):
-            into += shifted[:, :, c, None] * w[:, :, c, i, j, None, None]
-    return total
+            np.multiply(shifted[:, :, c, None], w[:, :, c, i, j, None, None], out=product)
+            into += product
+    if total is not y:
+        y[...] = total
 
 
 def weight(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> None:
@@ -114,8 +142,16 @@ def weight(dw, g, x, stride: Pair, offset: Pair, step: Pair, groups: int) -> Non
     g = g.reshape(n, groups, each, *size)
     total = np.zeros((groups, each, channels, r, s), x.dtype)
     add = dot_rows if tuple(stride) == (1, 1) else dot_slices
-    for images, part in pieces(n, groups, each * size[0] * size[1]):
-        add(total[part], g[images, part], x[images, part], stride, offset, step)
+    terms = {}
+
+    def work(images: slice, part: slice) -> None:
+        term = terms[images.start, part.start] = part, np.zeros_like(total[part])
+        add(term[1], g[images, part], x[images, part], stride, offset, step)
+
+    each_piece(work, n, groups, each * size[0] * size[1], g.size * channels * r * s)
+    for key in sorted(terms):  # in one order, whichever thread was first
+        part, term = terms[key]
+        total[part] += term
     if add is dot_rows and not np.isfinite(total).all():  # 0 past a row's end times an infinity
         total[...] = 0
         dot_slices(total, g, x, stride, offset, step)

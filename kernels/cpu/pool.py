@@ -6,15 +6,16 @@ maximum, the tap that gave it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.windows import Axis, pooling_axis, valid_range
-from tgrad.runtime import memory
+from tgrad.runtime import blas, memory, threads
 
 CHUNK = 1 << 17  # elements of images at a time: what a maximum keeps beside them stays in L2
+PARALLEL = 1 << 20  # elements of images in all; below, a second thread costs more than it saves
 WIDE = 160  # pixels; above, adding shifted columns beats a GEMM that multiplies mostly by 0
 
 
@@ -68,14 +69,36 @@ def pieces(shape: tuple[int, ...], pixels: int) -> Iterator[tuple[slice, slice]]
             yield slice(i, i + images), slice(j, j + channels)
 
 
+def each_piece(
+    work: Callable[[tuple[slice, slice]], None],
+    shape: tuple[int, ...],
+    pixels: int,
+    split: Callable = threads.split,
+) -> None:
+    """Call ``work(piece)`` for all :func:`pieces`, in threads where there is enough to do."""
+    found = list(pieces(shape, pixels))
+
+    def walk(start: int, stop: int) -> None:
+        with np.errstate(all="ignore"):
+            for piece in found[start:stop]:
+                work(piece)
+
+    if len(found) > 1 and shape[0] * shape[1] * pixels >= PARALLEL:
+        split(walk, len(found))
+    else:
+        walk(0, len(found))
+
+
 @kernel("_max_pool2d", "cpu")
 def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, coded):
     if y.size == 0:
         return
     at = Geometry(size, x.shape[2:], kernel, stride, padding, dilation, adaptive)
-    with np.errstate(all="ignore"):
-        for piece in pieces(x.shape, x.shape[2] * x.shape[3]):
-            maxima(at, y[piece], code[piece] if coded else None, widened(x[piece]))
+
+    def work(piece: tuple[slice, slice]) -> None:
+        maxima(at, y[piece], code[piece] if coded else None, widened(x[piece]))
+
+    each_piece(work, x.shape, x.shape[2] * x.shape[3])
 
 
 def maxima(at: Geometry, y: np.ndarray, code: np.ndarray | None, x: np.ndarray) -> None:
@@ -166,18 +189,25 @@ def max_pool2d_backward(dx, g, code, size, kernel, stride, padding, dilation, ad
         dx[...] = 0
         return
     at = Geometry(g.shape[2:], size, kernel, stride, padding, dilation, adaptive)
-    for piece in pieces(dx.shape, size[0] * size[1]):
-        total = np.zeros(dx[piece].shape, widened(g[:0]).dtype)
-        spread = scatter if adaptive else spread_by_taps
-        spread(total, np.ascontiguousarray(widened(g[piece])), code[piece], at)
-        dx[piece] = total
+    spread = scatter if adaptive else spread_by_taps
+
+    def work(piece: tuple[slice, slice]) -> None:
+        some, out = np.ascontiguousarray(widened(g[piece])), dx[piece]
+        total = out if out.dtype == some.dtype else memory.empty(out.shape, some.dtype)
+        total[...] = 0
+        spread(total, some, code[piece], at)
+        if total is not out:
+            out[...] = total
+
+    each_piece(work, dx.shape, size[0] * size[1])
 
 
 def scatter(total: np.ndarray, g: np.ndarray, code: np.ndarray, at: Geometry) -> None:
     """Add g to its winners one by one: adaptive windows may begin at the same pixel."""
-    flat = total.reshape(-1, total.shape[2] * total.shape[3])
-    index = winners(code, at).reshape(len(flat), -1)
-    np.add.at(flat, (np.arange(len(flat))[:, None], index), g.reshape(index.shape))
+    flat = total.reshape(*total.shape[:2], -1, copy=False)
+    index = winners(code, at).reshape(*flat.shape[:2], -1)
+    n, c = np.ogrid[: flat.shape[0], : flat.shape[1]]
+    np.add.at(flat, (n[..., None], c[..., None], index), g.reshape(index.shape))
 
 
 def spread_by_taps(total: np.ndarray, g: np.ndarray, code: np.ndarray, at: Geometry) -> None:
@@ -272,9 +302,26 @@ def sum_columns(x: np.ndarray, axis: Axis) -> np.ndarray:
     return sum_rows(x[..., None], axis)[..., 0]
 
 
+def regular(axis: Axis) -> list[slice] | None:
+    """The pixels of every tap where all windows are equally long and far apart, else None."""
+    count, length = len(axis.source), axis.length[0]
+    step = axis.source[1] - axis.source[0] if count > 1 else 1
+    wanted = range(axis.source[0], axis.source[0] + count * step, step) if step else []
+    if axis.source != list(wanted) or axis.length != [length] * count or not length:
+        return None
+    last = (count - 1) * step + 1
+    return [slice(i, i + last, step) for i in range(axis.source[0], axis.source[0] + length)]
+
+
 def sum_rows(x: np.ndarray, axis: Axis) -> np.ndarray:
     """Sums of x over the windows along its last axis but one."""
     out = memory.empty((*x.shape[:-2], len(axis.source), x.shape[-1]), x.dtype)
+    taps = regular(axis)
+    if taps is not None:
+        out[...] = x[..., taps[0], :]
+        for tap in taps[1:]:
+            out += x[..., tap, :]
+        return out
     for p, (start, n) in enumerate(zip(axis.source, axis.length, strict=True)):
         np.add.reduce(x[..., start : start + n, :], axis=-2, out=out[..., p, :])
     return out
@@ -295,6 +342,11 @@ def spread_rows(g: np.ndarray, axis: Axis, limit: int) -> np.ndarray:
     """The transpose of :func:`sum_rows`."""
     out = memory.empty((*g.shape[:-2], limit, g.shape[-1]), g.dtype)
     out[...] = 0
+    taps = regular(axis)
+    if taps is not None:
+        for tap in taps:
+            out[..., tap, :] += g
+        return out
     for p, (start, n) in enumerate(zip(axis.source, axis.length, strict=True)):
         out[..., start : start + n, :] += g[..., p : p + 1, :]
     return out
@@ -305,9 +357,13 @@ def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adapt
     if y.size == 0:
         return
     axes = mean_axes(size, x.shape[2:], kernel, stride, padding, include_pad, adaptive)
-    with np.errstate(all="ignore"):
-        total = sum_rows(sum_columns(widened(x), axes[1]), axes[0])
-        y[...] = np.divide(total, divisors(axes, divisor, total.dtype), out=total)
+    by = divisors(axes, divisor, widened(x[:0]).dtype)
+
+    def work(piece: tuple[slice, slice]) -> None:
+        total = sum_columns(sum_rows(widened(x[piece]), axes[0]), axes[1])
+        np.divide(total, by, out=y[piece], casting="unsafe")
+
+    each_piece(work, x.shape, x.shape[2] * x.shape[3], blas.split)
 
 
 @kernel("avg_pool2d_backward", "cpu")
@@ -318,7 +374,10 @@ def avg_pool2d_backward(
         dx[...] = 0
         return
     axes = mean_axes(g.shape[2:], size, kernel, stride, padding, include_pad, adaptive)
-    g = widened(g)
-    with np.errstate(all="ignore"):
-        share = np.divide(g, divisors(axes, divisor, g.dtype))
-        dx[...] = spread_columns(spread_rows(share, axes[0], size[0]), axes[1], size[1])
+    by = divisors(axes, divisor, widened(g[:0]).dtype)
+
+    def work(piece: tuple[slice, slice]) -> None:
+        share = np.divide(widened(g[piece]), by)
+        dx[piece] = spread_rows(spread_columns(share, axes[1], size[1]), axes[0], size[0])
+
+    each_piece(work, dx.shape, size[0] * size[1], blas.split)
