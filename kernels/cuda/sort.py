@@ -36,6 +36,7 @@ from tgrad.kernels.cuda.digits import (
 )
 from tgrad.kernels.cuda.extrema import block_size, dense, inner_size
 from tgrad.kernels.cuda.scan import run_lengths_kernel, scan
+from tgrad.kernels.cuda.tiles import machine
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -399,7 +400,8 @@ class RowsConfig(NamedTuple):
 def rows_rule(rows: int, length: int) -> RowsConfig:
     block, elements = triton.next_power_of_2(length), 1024 if cuda.is_emulated() else 2048
     block_k = max(1, min(elements // block, triton.next_power_of_2(rows)))
-    return RowsConfig(block_k, 8 if block_k * block >= 2048 else 4)
+    most = 16 if machine().arch < 90 and block_k > 1 else 8  # 8 spill 8 bytes there
+    return RowsConfig(block_k, most if block_k * block >= 2048 else 4)
 
 
 def rows_refusal(c: RowsConfig, case: Case) -> str:

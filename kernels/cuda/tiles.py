@@ -97,7 +97,12 @@ SPECIALIZED_TILES: dict[str, list[Config]] = {
 
 
 # On sm_80 factors pass through registers, where both halves of a 128 x 128 tile's spill 496 bytes.
+# In half types 4 warps spill 4 to 8 bytes of a 64 x 128 tile.
 AMPERE_TILES: dict[str, list[Config]] = {
+    "half": [c._replace(num_warps=8) if c.block_m * c.block_n == 64 * 128 else c
+             for c in TILES["half"]],
+    "float32": [Config(64, 16, 16, 4, 3) if c.block_n == 16 and c.block_m == 128 else c
+                for c in TILES["float32"]],  # 128 x 16 spills 8 bytes
     "tf32x3": [
         Config(64, 128, 32, 8, 3), Config(64, 64, 32, 8, 3), Config(64, 32, 32, 4, 4),
         Config(32, 64, 32, 4, 4), Config(32, 32, 32, 4, 4), Config(16, 128, 32, 4, 3),
@@ -306,11 +311,11 @@ CONV_TILES: dict[str, list[Config]] = {
     ],
     "ragged": [Config(64, 128, 32, 8, 2), Config(32, 128, 32, 4, 2), Config(16, 128, 32, 4, 2)],
     "tf32": [
-        Config(128, 128, 32, 8, 4), Config(64, 128, 32, 4, 4), Config(32, 128, 32, 4, 4),
+        Config(128, 128, 32, 8, 4), Config(64, 128, 32, 8, 4), Config(32, 128, 32, 4, 4),
         Config(16, 128, 32, 4, 4),
     ],
     "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 16, 4, 3)],
-    "float32": [Config(64, 64, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 32, 4, 3)],
+    "float32": [Config(64, 64, 32, 8, 3), Config(32, 128, 32, 8, 3), Config(16, 128, 32, 4, 3)],
     "float64": [Config(32, 64, 16, 8, 3), Config(16, 64, 16, 8, 3)],
 }  # fmt: skip
 # (filters, channels, pixels)
@@ -322,7 +327,7 @@ WEIGHT_TILES: dict[str, list[Config]] = {
     "ragged": [Config(64, 64, 32, 8, 2), Config(32, 64, 32, 4, 2), Config(16, 64, 32, 4, 2)],
     "tf32": [Config(64, 64, 32, 4, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 32, 4, 3)],
     "tf32x3": [Config(64, 64, 32, 8, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 16, 4, 3)],
-    "float32": [Config(64, 64, 16, 4, 3), Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
+    "float32": [Config(64, 64, 16, 8, 3), Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
     "float64": [Config(32, 32, 16, 4, 3), Config(16, 32, 16, 4, 3)],
 }  # fmt: skip
 CONVOLUTIONS = {"conv2d": CONV_TILES, "conv2d_backward_weight": WEIGHT_TILES}
