@@ -25,7 +25,8 @@ Size = tuple[int, ...]  # (depth, height, width)
 BYTES = 1 << 20  # of columns made at a time
 PIXELS = 256  # of output at least in a piece: with fewer, BLAS repacks the weights too often
 LONG = 24  # pixels of an output row from which on rows are copied
-PARALLEL = 1 << 23  # multiplications in all; below, a second thread costs more than it saves
+PARALLEL = 1 << 28  # multiplications in all; below, BLAS's own threads are faster
+FEW = 16  # channels of a group; with more, products are large enough for BLAS's threads
 
 
 class Piece(NamedTuple):
@@ -133,7 +134,8 @@ def each_piece(
     ``pieces`` yields each with its columns.
     """
     amount = len(columns.x) * math.prod(columns.size) * columns.pixel * filters // columns.groups
-    shares = threads.get_num_threads() if amount >= PARALLEL else 1
+    pays = amount >= PARALLEL and columns.each <= FEW
+    shares = threads.get_num_threads() if pays else 1
     pieces = columns.pieces(shares)
     share = -(-len(pieces) // shares)
 

@@ -15,7 +15,7 @@ from tgrad.runtime import memory, threads
 
 Pair = tuple[int, ...]  # (height, width)
 CHUNK = 1 << 16  # elements of output at a time: smaller ones cost more calls than cache misses
-PARALLEL = 1 << 22  # operations in all; below, a second thread costs more than it saves
+PARALLEL = 1 << 26  # operations in all; below, a second thread costs more than it saves
 
 
 class Rows:

@@ -26,7 +26,7 @@ __all__ = ["launch", "small_function"]
 
 SMALL = 2048  # elements; below, a fresh array a step costs less than laying out work buffers
 PIECE = 128 * 1024  # bytes of each buffer: all of an expression's together stay in L2
-PARALLEL = 1 << 20  # elements; below, waking a second thread costs more than it saves
+PARALLEL = 1 << 21  # elements; below, waking a second thread costs more than it saves
 THREAD_PIECE = 1 << 17  # elements; smaller pieces on two threads fight for the interpreter lock
 ACROSS = 1 << 17  # elements; from here on operands that run across the outputs are copied first
 DIVIDES = ("floor_divide", "remainder", "fmod", "div_trunc", "div_floor")

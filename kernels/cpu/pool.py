@@ -12,10 +12,10 @@ import numpy as np
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.windows import Axis, pooling_axis, valid_range
-from tgrad.runtime import blas, memory, threads
+from tgrad.runtime import memory, threads
 
 CHUNK = 1 << 17  # elements of images at a time: what a maximum keeps beside them stays in L2
-PARALLEL = 1 << 20  # elements of images in all; below, a second thread costs more than it saves
+PARALLEL = 1 << 22  # elements of images in all; below, a second thread costs more than it saves
 WIDE = 160  # pixels; above, adding shifted columns beats a GEMM that multiplies mostly by 0
 
 
@@ -73,9 +73,9 @@ def each_piece(
     work: Callable[[tuple[slice, slice]], None],
     shape: tuple[int, ...],
     pixels: int,
-    split: Callable = threads.split,
+    threaded: bool = False,
 ) -> None:
-    """Call ``work(piece)`` for all :func:`pieces`, in threads where there is enough to do."""
+    """Call ``work(piece)`` for all :func:`pieces`; ``threaded``: where that is enough to do."""
     found = list(pieces(shape, pixels))
 
     def walk(start: int, stop: int) -> None:
@@ -83,8 +83,8 @@ def each_piece(
             for piece in found[start:stop]:
                 work(piece)
 
-    if len(found) > 1 and shape[0] * shape[1] * pixels >= PARALLEL:
-        split(walk, len(found))
+    if threaded and len(found) > 1 and shape[0] * shape[1] * pixels >= PARALLEL:
+        threads.split(walk, len(found))
     else:
         walk(0, len(found))
 
@@ -98,7 +98,7 @@ def _max_pool2d(y, code, x, size, kernel, stride, padding, dilation, adaptive, c
     def work(piece: tuple[slice, slice]) -> None:
         maxima(at, y[piece], code[piece] if coded else None, widened(x[piece]))
 
-    each_piece(work, x.shape, x.shape[2] * x.shape[3])
+    each_piece(work, x.shape, x.shape[2] * x.shape[3], threaded=True)
 
 
 def maxima(at: Geometry, y: np.ndarray, code: np.ndarray | None, x: np.ndarray) -> None:
@@ -363,7 +363,7 @@ def _avg_pool2d(y, x, size, kernel, stride, padding, include_pad, divisor, adapt
         total = sum_columns(sum_rows(widened(x[piece]), axes[0]), axes[1])
         np.divide(total, by, out=y[piece], casting="unsafe")
 
-    each_piece(work, x.shape, x.shape[2] * x.shape[3], blas.split)
+    each_piece(work, x.shape, x.shape[2] * x.shape[3])
 
 
 @kernel("avg_pool2d_backward", "cpu")
@@ -380,4 +380,4 @@ def avg_pool2d_backward(
         share = np.divide(widened(g[piece]), by)
         dx[piece] = spread_rows(spread_columns(share, axes[1], size[1]), axes[0], size[0])
 
-    each_piece(work, dx.shape, size[0] * size[1], blas.split)
+    each_piece(work, dx.shape, size[0] * size[1])

@@ -12,10 +12,11 @@ import numpy as np
 
 from tgrad.dispatch import kernel
 from tgrad.kernels.cpu.extrema import comparable
-from tgrad.kernels.cpu.rows import BUSY, PIECE, each_piece
+from tgrad.kernels.cpu.rows import PIECE, each_piece
 from tgrad.runtime import memory, threads
 
 FAR = 1 << 17  # elements from which a single row is sorted on all cores
+PARALLEL = 1 << 19  # elements in all from which a second thread pays
 FEW = 64  # the least elements of a row for each wanted one, for all others to be left out early
 
 
@@ -164,12 +165,12 @@ def one_row(values: np.ndarray, at: np.ndarray, x: np.ndarray, descending: bool)
         if x.dtype == np.float32 and zero.any():  # some may have been -0
             y[zero] = x[part[zero]]
 
-    each_piece(fill, n, 1, BUSY, piece=PIECE)
+    each_piece(fill, n, 1, PARALLEL, piece=PIECE)
     step = -(-n // threads.get_num_threads())
     if step < n:
         packed.partition(range(step, n, step))
     threads.split(lambda i, j: packed[i:j].sort(), n)
-    each_piece(empty, n, 1, BUSY, piece=PIECE)
+    each_piece(empty, n, 1, PARALLEL, piece=PIECE)
     return True
 
 
@@ -195,7 +196,7 @@ def _sort(values, indices, x, dim, descending, k):
     if not (whole and one_row(v[0], at[0], np.ascontiguousarray(source[0]), descending)):
         # A whole sort keeps five arrays in cache; for few of many, elements are read but once.
         piece = 8 * PIECE if FEW * k <= n else PIECE // 2
-        each_piece(work, len(source), n, BUSY, piece=piece)
+        each_piece(work, len(source), n, PARALLEL, piece=piece)
     if not straight:
         for a, made in zip(last[:2], outs, strict=True):
             a[...] = made

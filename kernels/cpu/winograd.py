@@ -14,11 +14,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tgrad.kernels.cpu.frame import Frame, Window
-from tgrad.runtime import blas, memory
+from tgrad.runtime import memory
 
 CHUNK = 1 << 16  # elements of transformed input at a time: work buffers then stay in the cache
 TILES = 64  # at least at a time: with fewer, BLAS repacks the weights too often
-PARALLEL = 1 << 23  # multiplications in all; below, a second thread costs more than it saves
 
 TILE = 2  # m: 2 is as exact as direct sums (3e-7 of the largest output), 4 is faster, 1e-5
 
@@ -80,38 +79,31 @@ def correlate(
     rows = max(1, min(down, most // across))  # of tiles at a time
     rows = -(-down // -(-down // rows))
 
-    def walk(start: int, stop: int) -> None:
-        some = min(images, stop - start)
-        frame = Frame(some, x, windows)
-        count = some * rows * across
-        gathered, transformed = (memory.empty((points * count * c,), x.dtype) for _ in range(2))
-        products = memory.empty((points * count * k,), x.dtype)
-        with np.errstate(all="ignore"):
-            for i in range(start, stop, some):
-                padded = frame.fill(x[i : min(i + some, stop)])
-                for j in range(0, down, rows):
-                    size = (len(padded), min(rows, down - j), across)
-                    count = math.prod(size)
-                    a, h, v, e = padded.strides
-                    tiles = as_strided(
-                        padded[:, j * m :], (m + 2, m + 2, *size, c), (h, v, a, h * m, v * m, e)
-                    )
-                    d = gathered[: tiles.size].reshape(tiles.shape)
-                    d[...] = tiles
-                    t = transformed[: tiles.size].reshape(points, count, c)
-                    np.matmul(back, d.reshape(points, -1), out=t.reshape(points, -1))
-                    f = products[: points * count * k].reshape(points, count, k)
-                    np.matmul(t, u, out=f)
-                    out = gathered if c >= k else memory.empty((m * m * count * k,), x.dtype)
-                    out = out[: m * m * count * k].reshape(m * m, -1)
-                    np.matmul(forth, f.reshape(points, -1), out=out)
-                    target = y[i : i + len(padded), :, j * m : (j + size[1]) * m]
-                    store(target, out.reshape(m, m, *size, k), b)
-
-    if n > 1 and n * points * down * across * c * k >= PARALLEL:
-        blas.split(walk, n)
-    else:
-        walk(0, n)
+    frame = Frame(images, x, windows)
+    count = images * rows * across
+    gathered, transformed = (memory.empty((points * count * c,), x.dtype) for _ in range(2))
+    products = memory.empty((points * count * k,), x.dtype)
+    with np.errstate(all="ignore"):  # products go to BLAS, which has threads of its own
+        for i in range(0, n, images):
+            padded = frame.fill(x[i : i + images])
+            for j in range(0, down, rows):
+                size = (len(padded), min(rows, down - j), across)
+                count = math.prod(size)
+                a, h, v, e = padded.strides
+                tiles = as_strided(
+                    padded[:, j * m :], (m + 2, m + 2, *size, c), (h, v, a, h * m, v * m, e)
+                )
+                d = gathered[: tiles.size].reshape(tiles.shape)
+                d[...] = tiles
+                t = transformed[: tiles.size].reshape(points, count, c)
+                np.matmul(back, d.reshape(points, -1), out=t.reshape(points, -1))
+                f = products[: points * count * k].reshape(points, count, k)
+                np.matmul(t, u, out=f)
+                out = gathered if c >= k else memory.empty((m * m * count * k,), x.dtype)
+                out = out[: m * m * count * k].reshape(m * m, -1)
+                np.matmul(forth, f.reshape(points, -1), out=out)
+                target = y[i : i + len(padded), :, j * m : (j + size[1]) * m]
+                store(target, out.reshape(m, m, *size, k), b)
 
 
 def store(y: np.ndarray, tiles: np.ndarray, b: np.ndarray | None) -> None:
