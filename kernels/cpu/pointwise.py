@@ -27,6 +27,7 @@ __all__ = ["launch", "small_function"]
 SMALL = 2048  # elements; below, a fresh array a step costs less than laying out work buffers
 PIECE = 128 * 1024  # bytes of each buffer: all of an expression's together stay in L2
 PARALLEL = 1 << 21  # elements; below, waking a second thread costs more than it saves
+PARALLEL_SLOW = 1 << 20  # the same where a step is an exponential or the like
 THREAD_PIECE = 1 << 17  # elements; smaller pieces on two threads fight for the interpreter lock
 ACROSS = 1 << 17  # elements; from here on operands that run across the outputs are copied first
 DIVIDES = ("floor_divide", "remainder", "fmod", "div_trunc", "div_floor")
@@ -97,7 +98,8 @@ def drive(routine: Routine, ys: list[np.ndarray], values: list) -> None:
     if not flat and y.size >= moves.CROSSED:
         ys, values = straightened(ys, values)
         y, flat = ys[0], is_flat(ys, values)
-    parallel = y.size >= PARALLEL and threads.get_num_threads() > 1
+    least = PARALLEL_SLOW if routine.slow else PARALLEL
+    parallel = y.size >= least and threads.get_num_threads() > 1
     if not (parallel or routine.in_pieces):
         quiet.run(routine.run, *ys, *values)
         return

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 MASK = {1: np.dtype(np.int8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 SLOW_WITH_SCALAR = ("maximum", "minimum")  # SIMD only for two arrays: 11 us a piece against 43
+SLOW = {  # steps that take much longer than reading their operands
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "digamma", "erf",
+    "erfc", "erfinv", "exp", "exp2", "hypot", "i0", "i1", "lgamma", "log", "log10", "log2",
+    "logaddexp", "logaddexp2", "pow", "sin", "sinh", "tan", "tanh", "trigamma",
+}  # fmt: skip
 SMALL_WHERE = 512  # elements; below, np.where is faster than masks of bits
 
 
@@ -139,10 +144,13 @@ def write_plain(name: str, program: Program) -> Callable[..., Any]:
 
 
 class Routine:
-    """``run(*ys, *operands, *buffers)`` for one set of dtypes; buffers are (dtype, fill)."""
+    """``run(*ys, *operands, *buffers)`` for one set of dtypes; buffers are (dtype, fill).
 
-    def __init__(self, run: Callable[..., None], buffers: list, lines: int):
-        self.run, self.buffers = run, buffers
+    ``slow``: a step takes much longer than reading its operands.
+    """
+
+    def __init__(self, run: Callable[..., None], buffers: list, lines: int, slow: bool):
+        self.run, self.buffers, self.slow = run, buffers, slow
         # One ufunc call needs no pieces: every operand is read once either way.
         self.in_pieces = lines > 1 or bool(buffers)
 
@@ -336,7 +344,8 @@ class Writer:
         args += [f"b{i}" for i in range(len(self.buffers))]
         text = f"def run({', '.join(args)}):\n    " + "\n    ".join(self.lines)
         exec(compile(text, "<pointwise>", "exec"), self.scope)
-        return Routine(self.scope["run"], self.buffers, len(self.lines))
+        slow = any(step.name in SLOW for step in self.program.steps)
+        return Routine(self.scope["run"], self.buffers, len(self.lines), slow)
 
 
 def routine(entry: Pointwise, ys: list, values: list, compute: np.dtype) -> Routine:
