@@ -19,6 +19,7 @@ from tgrad.kernels.cuda import maths
 from tgrad.kernels.cuda.configs import Case, Space, ask, away, declare, storage_kind
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.limits import common_unit, is_wide, limits
+from tgrad.kernels.cuda.tiles import machine
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -243,6 +244,8 @@ def tiles(
     if kernel:
         kind, layout = storage_kind(axes.x.itemsize, wide), "rows" if axes.in_rows else "columns"
         found = ask(kernel, kind, (rows, length), layout)
+    if machine().arch >= 100:
+        elements = min(elements, 2048)  # 4096 of 4 warps spill 4 to 16 bytes there
     if found is not None:
         block_k, block_r, num_warps = found
     elif axes.in_rows:

@@ -36,6 +36,7 @@ from tgrad.kernels.cuda.rows import (
     row_refusal,
     tile,
 )
+from tgrad.kernels.cuda.tiles import machine
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 
@@ -133,7 +134,8 @@ def layer_norm_backward(dx, dw, db, g, x, weight, mean, rstd, dims, eps, centere
         "ACC": acc, "G_UNIT": pg.unit, "X_UNIT": px.unit, "VEC": vec,
         "WIDE": pg.wide or px.wide or is_wide(2 * x.size),
     }  # fmt: skip
-    t = tile(px, acc, elements=2048, most=8192, per_warp=512, kernel="layer_norm_backward")
+    each = 256 if machine().arch >= 100 else 512  # which spill 4 bytes there
+    t = tile(px, acc, elements=2048, most=8192, per_warp=each, kernel="layer_norm_backward")
     if t.one_pass:
         programs = min(triton.cdiv(px.rows, t.block_t), visitors())
         parts = [cuda.empty((programs, px.n), wide) if need else mean for need in wanted[1:]]

@@ -349,7 +349,7 @@ def _sample(y, x, kind, a, b, key, counter):
     launch(
         sample_kernel, y, 4 if double else 8, y.size, signed(key), signed(counter),
         number(scale), number(shift), KIND=kind, SIZE=size,
-        num_warps=8 if kind == "cauchy" and machine().arch < 90 else 4,  # 4 spill there, 8 later
+        num_warps=8 if kind == "cauchy" and not 90 <= machine().arch < 100 else 4,  # 8 spill there
     )  # fmt: skip
 
 

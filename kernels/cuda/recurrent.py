@@ -46,7 +46,7 @@ TILES = {
     "tf32": (Tile(16, 32, 32, 4, 4), Tile(16, 64, 32, 4, 4)),
     "tf32x3": (Tile(16, 32, 32, 4, 2), Tile(16, 32, 32, 4, 3)),
     "ieee": (Tile(16, 16, 32, 4, 2), Tile(16, 16, 16, 4, 2)),
-    "float64": (Tile(16, 16, 16, 4, 2), Tile(16, 16, 16, 4, 2)),
+    "float64": (Tile(16, 16, 16, 8, 2), Tile(16, 16, 16, 4, 2)),
 }
 EMULATED = Tile(16, 16, 16, 4, 1)
 
@@ -58,10 +58,11 @@ def settings(x: CudaArray, batch: int, hidden: int, cell: str, back: bool) -> di
     kind = "half" if size == 2 else "float64" if size == 8 else precision
     name = "recurrent_backward" if back else "recurrent"
     t = ask(name, kind, (batch, hidden), cell) or rule(cuda.is_emulated(), kind, back)
+    most = max(16, triton.next_power_of_2(hidden))
     return {
         "ACC": tl.float64 if size == 8 else tl.float32, "PRECISION": precision,
         "UPCAST": x.dtype.name == "bfloat16" and cuda.is_emulated(), "BLOCK_N": t.block_n,
-        "BLOCK_H": min(t.block_h, max(16, triton.next_power_of_2(hidden))), "BLOCK_K": t.block_k,
+        "BLOCK_H": min(t.block_h, most), "BLOCK_K": min(t.block_k, most),
         "num_warps": t.num_warps, "num_stages": t.num_stages,
     }  # fmt: skip
 

@@ -122,14 +122,25 @@ def by_pointers(kind: str, arch: int) -> list[Config]:
     if arch < 100:
         return [*TILES[kind]]
     found = [c for c in TILES[kind] if c.block_m * c.block_n <= 128 * 128]
-    spilling = TILES["float32"][2]
-    return [c._replace(num_warps=8) if c is spilling else c for c in found]
+    spilling = (TILES["float32"][2], TILES["half"][6], TILES["tf32x3"][2])
+    return [c._replace(num_warps=8) if any(c is s for s in spilling) else c for c in found]
+
+
+def described_tiles(kind: str, arch: int) -> list[Config]:
+    """The row of DESCRIPTOR_TILES; 4 warps spill 8 bytes of tf32x3's 64 x 64 on sm_100."""
+    found = DESCRIPTOR_TILES.get(kind, [])
+    few = kind == "tf32x3" and arch >= 100
+    return [c._replace(num_warps=8) if few else c for c in found]
 
 
 def shipped(kind: str, arch: int) -> list[Config]:
     """Every tile that may be launched for a kind of multiplication on an architecture."""
-    more = (DESCRIPTOR_TILES, SPECIALIZED_TILES) if arch >= 90 else ()
-    return [*by_pointers(kind, arch), *(c for table in more for c in table.get(kind, []))]
+    found = by_pointers(kind, arch)
+    return (
+        found
+        if arch < 90
+        else [*found, *described_tiles(kind, arch), *SPECIALIZED_TILES.get(kind, [])]
+    )
 
 
 MAX_SPLITS = 128
@@ -243,7 +254,7 @@ def matmul_config(
         return found
     tiles = by_pointers(kind_of(dtype, precision, aligned), gpu.arch)
     if described:
-        tiles += DESCRIPTOR_TILES.get(kind, [])
+        tiles += described_tiles(kind, gpu.arch)
     fitting = [t for t in tiles if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
     options = [
         tile._replace(split_k=split)
@@ -314,7 +325,7 @@ CONV_TILES: dict[str, list[Config]] = {
         Config(128, 128, 32, 8, 4), Config(64, 128, 32, 8, 4), Config(32, 128, 32, 4, 4),
         Config(16, 128, 32, 4, 4),
     ],
-    "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 16, 4, 3)],
+    "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 16, 8, 3)],
     "float32": [Config(64, 64, 32, 8, 3), Config(32, 128, 32, 8, 3), Config(16, 128, 32, 4, 3)],
     "float64": [Config(32, 64, 16, 8, 3), Config(16, 64, 16, 8, 3)],
 }  # fmt: skip

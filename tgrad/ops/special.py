@@ -179,9 +179,8 @@ def hypot_backward(g, x, other, y):
 @pointwise(result="float", spaces=SPECIAL)
 def sinc(x):
     """sin(pi x) / (pi x), and 1 at 0. dtype: floating."""
-    zero = xp.eq(x, 0)
-    z = xp.where(zero, 1, x * 3.141592653589793)
-    return xp.where(zero, 1, xp.div(xp.sin(z), z))
+    z = x * 3.141592653589793
+    return xp.where(xp.eq(x, 0), 1, xp.div(xp.sin(z), z))
 
 
 @derivative(sinc)
