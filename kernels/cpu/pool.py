@@ -75,7 +75,7 @@ def each_piece(
     pixels: int,
     threaded: bool = False,
 ) -> None:
-    """Call ``work(piece)`` for all :func:`pieces`; ``threaded``: where that is enough to do."""
+    """Call ``work(piece)`` for all :func:`pieces`; ``threaded``: in threads, where that pays."""
     found = list(pieces(shape, pixels))
 
     def walk(start: int, stop: int) -> None:

@@ -16,7 +16,7 @@ FIXED = {
     "amp.unscale_kernel": "shares the tables of the optimisers' update, and its block",
     "arrange.repeat_index_kernel": "searches a short list, which stays in cache",
     "arrange.triangle_kernel": MEMORY,
-    "attention_backward.attention_backward_mask_kernel": "has the tile of the queries' gradient",
+    "attention_backward.attention_backward_mask_kernel": "mostly has the tile of dq's kernel",
     "attention_backward.row_dots_kernel": "reads what the gradients read again, a few percent",
     "batch_norm.coefficients_kernel": SMALL,
     "batch_norm.statistics_kernel": SMALL,
