@@ -344,7 +344,7 @@ def test_quotients_by_multiplication_are_exact():
 
 @pytest.mark.parametrize("pixels", (1, 60, 1000, 10**6))
 def test_the_parts_of_a_weight_gradient_cover_every_pixel_once(pixels):
-    from tgrad.kernels.cuda.tiles import Config, weight_parts
+    from tgrad.kernels.cuda.conv_tiles import Config, weight_parts
 
     for tiles in (1, 3, 1000):
         parts, each = weight_parts(Config(64, 64, 32), tiles, pixels)

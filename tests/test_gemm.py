@@ -226,6 +226,7 @@ def test_a_tuned_config_comes_before_the_heuristic_for_its_whole_bucket():
 
 def test_every_candidate_of_a_space_fits_the_architecture():
     from tgrad.kernels.cuda import configs, tiles
+    from tgrad.kernels.cuda.limits import SHARED_MEMORY
 
     space = configs.SPACES["matmul"]
     for arch in (80, 90, 100):
@@ -234,7 +235,7 @@ def test_every_candidate_of_a_space_fits_the_architecture():
             found = space.candidates(case)
             assert len(found) == len(set(found)) >= len(tiles.shipped(kind, arch))
             for c in found:
-                assert tiles.shared_bytes(c, kind) <= tiles.SHARED_MEMORY[arch]
+                assert tiles.shared_bytes(c, kind) <= SHARED_MEMORY[arch]
                 assert arch >= 90 or not c.tma
             for c in tiles.shipped(kind, arch):
                 assert tiles.refusal(c, case) == "", (kind, arch, c)

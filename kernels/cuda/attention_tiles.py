@@ -22,7 +22,8 @@ from tgrad.kernels.cuda.configs import (
     lookup,
     remembers,
 )
-from tgrad.kernels.cuda.tiles import SHARED_MEMORY, machine
+from tgrad.kernels.cuda.limits import SHARED_MEMORY, family
+from tgrad.kernels.cuda.tiles import machine
 
 
 def tile(queries: int, keys: int, features: int, num_warps: int, num_stages: int) -> Config:
@@ -159,11 +160,6 @@ def instead(arch: int, name: str, kind: str, features: int, more: bool) -> Confi
         if found is not None:
             return found
     return None
-
-
-def family(arch: int) -> int:
-    """The architecture whose table holds for ``arch``."""
-    return 80 if arch < 90 else 90 if arch < 100 else 100
 
 
 def loaded(name: str, kind: str, c: Config) -> Config:

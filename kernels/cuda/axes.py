@@ -244,8 +244,9 @@ def tiles(
     if kernel:
         kind, layout = storage_kind(axes.x.itemsize, wide), "rows" if axes.in_rows else "columns"
         found = ask(kernel, kind, (rows, length), layout)
-    if machine().arch >= 100:
-        elements = min(elements, 2048)  # 4096 of 4 warps spill 4 to 16 bytes there
+    if machine().arch >= 100:  # 32 elements a thread spill 4 to 16 bytes, 16 across columns 4
+        elements = min(elements, 2048)
+        num_warps = 4 if axes.in_rows or axes.x.itemsize < 4 else 8
     if found is not None:
         block_k, block_r, num_warps = found
     elif axes.in_rows:

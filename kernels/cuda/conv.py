@@ -19,6 +19,7 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
+from tgrad.kernels.cuda.conv_tiles import conv_config, conv_kind, weight_parts
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.depthwise import correlate_by_taps, weight_by_taps
@@ -31,7 +32,6 @@ from tgrad.kernels.cuda.implicit_gemm import (
 )
 from tgrad.kernels.cuda.limits import is_wide
 from tgrad.kernels.cuda.matmul import gemm
-from tgrad.kernels.cuda.tiles import conv_config, conv_kind, weight_parts
 from tgrad.kernels.windows import deep, residues
 from tgrad.runtime import cuda, precision
 from tgrad.runtime.array import CudaArray, as_strided

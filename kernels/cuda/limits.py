@@ -12,6 +12,15 @@ class limits:
     programs = 528  # four per multiprocessor of an H100: fewer leave memory idle
 
 
+# Bytes a program may have, by architecture.
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+
+
+def family(arch: int) -> int:
+    """The architecture in tables like SHARED_MEMORY whose row holds for ``arch``."""
+    return 80 if arch < 90 else 90 if arch < 100 else 100
+
+
 def is_wide(*reaches: int) -> bool:
     """Whether offsets up to one of ``reaches`` need 64 bits."""
     return max(reaches) >= limits.index

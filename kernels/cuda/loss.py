@@ -195,7 +195,9 @@ def backward(
     p: Planes = out if x is None else planes(x, 1, 2)
     acc = acc_of(total.dtype)
     name = "" if x is None else "cross_entropy_backward"
-    t, vec = tile(out, acc, elements=4096, most=4096, kernel=name), common_vec(out, p)
+    per_warp = 512 if acc == tl.float64 else 1024  # halved there again: 16 values a thread spill
+    t = tile(out, acc, elements=4096, most=4096, per_warp=per_warp, kernel=name)
+    vec = common_vec(out, p)
     cuda.launch(
         class_loss_backward_kernel, (*t.grid(out), triton.cdiv(out.n, t.block_n)), dx, dense(g),
         p.x, dense(target), dense_or(weight, total), dense(lse), total, out.rows,

@@ -17,11 +17,11 @@ from tgrad.dispatch import OPS, kernel
 from tgrad.kernels.cuda.configs import Case, Space, array, ask, away, declare, example
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
+from tgrad.kernels.cuda.limits import SHARED_MEMORY, family
 from tgrad.kernels.cuda.matmul import gemm
 from tgrad.kernels.cuda.norm import dense
 from tgrad.kernels.cuda.recurrent_kernels import recurrence_backward_kernel, recurrence_kernel
 from tgrad.kernels.cuda.reduction import _sum
-from tgrad.kernels.cuda.tiles import SHARED_MEMORY
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.precision import input_precision
@@ -83,7 +83,7 @@ def refusal(c: Tile, case: Case) -> str:
     size = {"half": 2, "float64": 8}.get(case.kind, 4)
     gates = 1 if case.kernel == "recurrent_backward" else GATES[case.layout]
     needed = c.num_stages * c.block_k * (c.block_n + gates * c.block_h) * size
-    limit = SHARED_MEMORY[80 if case.arch < 90 else 90 if case.arch < 100 else 100]
+    limit = SHARED_MEMORY[family(case.arch)]
     return f"needs {needed} of {limit} bytes of shared memory" if needed > limit else ""
 
 

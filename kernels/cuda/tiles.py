@@ -1,4 +1,4 @@
-"""Tile shapes of the matrix kernels: which block sizes, warps, stages and split of K for a shape.
+"""Tile shapes of matrix products: which block sizes, warps, stages and split of K for a shape.
 
 Apart from the kernels because a tuner replaces these choices and nothing else: :func:`choose` asks
 the tables of ``configs.py`` first and a cost model last.
@@ -24,7 +24,7 @@ from tgrad.kernels.cuda.configs import (
     lookup,
     remembers,
 )
-from tgrad.kernels.cuda.limits import limits
+from tgrad.kernels.cuda.limits import SHARED_MEMORY, family, limits
 from tgrad.runtime import cuda
 from tgrad.runtime.current import here
 
@@ -311,86 +311,9 @@ def vector_config(M: int, K: int, step_k: int, batch: int = 1) -> Config:
     return Config(block_m, 1, block_k, split_k=splits(gpu, tiles, K, block_k)[-1])
 
 
-# ---- convolutions --------------------------------------------------------------------------------
-
-# (filters, pixels, reduction) of a tile. "ragged": half types whose channels are too few to lie
-# innermost. Gathered operands need registers for their addresses: tiles are smaller than above.
-CONV_TILES: dict[str, list[Config]] = {
-    "half": [
-        Config(128, 128, 64, 8, 4), Config(64, 256, 64, 8, 4), Config(64, 128, 64, 4, 4),
-        Config(32, 128, 64, 4, 4), Config(16, 128, 32, 8, 4), Config(64, 64, 64, 4, 4),
-    ],
-    "ragged": [Config(64, 128, 32, 8, 2), Config(32, 128, 32, 4, 2), Config(16, 128, 32, 4, 2)],
-    "tf32": [
-        Config(128, 128, 32, 8, 4), Config(64, 128, 32, 8, 4), Config(32, 128, 32, 4, 4),
-        Config(16, 128, 32, 4, 4),
-    ],
-    "tf32x3": [Config(64, 128, 32, 8, 3), Config(32, 128, 32, 4, 3), Config(16, 128, 16, 8, 3)],
-    "float32": [Config(64, 64, 32, 8, 3), Config(32, 128, 32, 8, 3), Config(16, 128, 32, 4, 3)],
-    "float64": [Config(32, 64, 16, 8, 3), Config(16, 64, 16, 8, 3)],
-}  # fmt: skip
-# (filters, channels, pixels)
-WEIGHT_TILES: dict[str, list[Config]] = {
-    "half": [
-        Config(128, 128, 64, 8, 4), Config(128, 64, 64, 8, 4), Config(64, 64, 64, 4, 4),
-        Config(32, 64, 64, 4, 4), Config(16, 64, 64, 4, 4),
-    ],
-    "ragged": [Config(64, 64, 32, 8, 2), Config(32, 64, 32, 4, 2), Config(16, 64, 32, 4, 2)],
-    "tf32": [Config(64, 64, 32, 4, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 32, 4, 3)],
-    "tf32x3": [Config(64, 64, 32, 8, 3), Config(32, 64, 32, 4, 3), Config(16, 64, 16, 4, 3)],
-    "float32": [Config(64, 64, 16, 8, 3), Config(32, 64, 16, 4, 3), Config(16, 64, 16, 4, 3)],
-    "float64": [Config(32, 32, 16, 4, 3), Config(16, 32, 16, 4, 3)],
-}  # fmt: skip
-CONVOLUTIONS = {"conv2d": CONV_TILES, "conv2d_backward_weight": WEIGHT_TILES}
-
-
-def conv_kind(dtype: np.dtype, precision: str, last: bool) -> str:
-    """The row of a table of convolutions' tiles."""
-    return kind_of(dtype, precision, last)
-
-
-def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
-    """The tile of a convolution whose ``sizes`` as a product are (M, N, K, groups)."""
-    return conv_config_of(machine(), name, kind, sizes)
-
-
-@functools.lru_cache(4096)
-def conv_config_of(gpu: Machine, name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:
-    found = lookup(Case(name, kind, gpu.arch, sizes))
-    if found is not None:
-        return found
-    if gpu is EMULATED:
-        return Config(16, 64, 32)
-    M, N, K, batch = sizes
-    size = ITEMSIZE.get(kind, 4)
-    fitting = [t for t in CONVOLUTIONS[name][kind] if t.block_m <= max(M, 16)]
-    options = [  # a weight gradient's sum over pixels is split, a tile's over channels is not
-        t._replace(split_k=split)
-        for t in fitting
-        for split in (
-            splits(gpu, batch * blocks(M, N, t), K, t.block_k) if name != "conv2d" else [1]
-        )
-    ]
-    best = min(options, key=lambda c: cost(gpu, kind, c, M, N, max(K, 1), size, batch))
-    return best._replace(split_k=1)  # how often is for weight_parts
-
-
-remembers(conv_config_of.cache_clear)
-
-
-def weight_parts(c: Config, tiles: int, pixels: int) -> tuple[int, int]:
-    """Parts of a weight gradient's sum over pixels, and pixels of each, to fill the GPU twice."""
-    steps = triton.cdiv(max(pixels, 1), c.block_k)
-    least = min(1 if cuda.is_emulated() else SPLIT_DEPTH, steps)  # that are worth a program
-    wanted = 4 if cuda.is_emulated() else 2 * machine().multiprocessors
-    each = max(triton.cdiv(steps, max(wanted // tiles, 1)), least) * c.block_k
-    return triton.cdiv(max(pixels, 1), each), each
-
-
 # ---- what a tuner may try ------------------------------------------------------------------------
 
 ITEMSIZE = {"half": 2, "ragged": 2, "float64": 8}  # others 4
-SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}  # bytes a program may have
 
 
 def shared_bytes(c: Config, kind: str) -> int:
@@ -404,7 +327,7 @@ def refusal(c: Config, case: Case) -> str:
     """Why a tiled config cannot be good, "" where it may be."""
     kind, arch = case.kind, case.arch
     M, N, K, _ = case.sizes
-    limit = SHARED_MEMORY[80 if arch < 90 else 90 if arch < 100 else 100]
+    limit = SHARED_MEMORY[family(arch)]
     if shared_bytes(c, kind) > limit:
         return f"needs {shared_bytes(c, kind)} of {limit} bytes of shared memory"
     if c.block_m > max(M, 16) or c.block_n > max(N, 16):
@@ -439,11 +362,6 @@ def fitting_tiles(case: Case) -> list[Config]:
     M, N, _, _ = case.sizes
     tiles = shipped(case.kind, case.arch) if case.layout else by_pointers(case.kind, case.arch)
     return [t for t in tiles if t.block_m <= max(M, 16) and t.block_n <= max(N, 16)]
-
-
-def convolution_tiles(case: Case) -> list[Config]:
-    tiles = CONVOLUTIONS[case.kernel].get(case.kind, [])
-    return [t for t in tiles if t.block_m <= max(case.sizes[0], 16)]
 
 
 def estimate(c: Config, case: Case) -> float:
@@ -488,10 +406,5 @@ VECTOR_VALUES = {
 PRODUCT_VALUES = {**TILE_VALUES, **SPLIT_VALUES, **ENGINE_VALUES}
 LINEAR = example("nn.functional.linear", array(24, 40), array(20, 40), array(20))
 VECTOR = example("matmul", array(24, 40), array(40))
-CONV = example(
-    "nn.functional.conv2d", array(1, 16, 6, 6), array(16, 16, 3, 3), padding=1, backward=True
-)
 declare(Space("matmul", PRODUCT_VALUES, refusal, Config, fitting_tiles, estimate, estimate, LINEAR))
 declare(Space("matvec", VECTOR_VALUES, vector_refusal, order=vector_order, tiny=VECTOR))
-for _name in CONVOLUTIONS:
-    declare(Space(_name, TILE_VALUES, refusal, Config, convolution_tiles, estimate, estimate, CONV))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tgrad.kernels.cuda.configs import SPACES, choosing
+from tgrad.kernels.cuda.limits import family
 from tgrad.kernels.gate.facts import Facts, facts_of_job
 from tgrad.kernels.gate.rules import SHARED
 from tgrad.kernels.samples.costs import Cost, cost
@@ -22,7 +23,7 @@ from tgrad.runtime.launcher import specialise
 from tgrad.runtime.recorder import Launch, recording
 from tgrad.runtime.warmup import Worker, warm_up
 from tgrad.tuner.discover import Task
-from tgrad.tuner.peaks import Peak, family, occupancy, resident
+from tgrad.tuner.peaks import Peak, occupancy, resident
 
 LATENCY = 0.7  # us from a load to its data while memory is busy (an estimate)
 LAUNCH = 2.0  # us from the end of one launch to the start of the next (an estimate)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tgrad.kernels.cuda.limits import family
+
 MB, KB = 1 << 20, 1 << 10
 
 
@@ -92,11 +94,6 @@ def peak_of(name: str) -> Peak | None:
 def peak_for(arch: int) -> Peak:
     """The row that stands for an architecture where there is no GPU of it."""
     return BY_NAME[DEFAULT[family(arch)]]
-
-
-def family(arch: int) -> int:
-    """The architecture in the tables whose rules ``arch`` follows."""
-    return 80 if arch < 90 else 90 if arch < 100 else 100
 
 
 def resident(registers: int, shared: int, warps: int, arch: int) -> int:
