@@ -2,6 +2,7 @@
 
 from tgrad.nn import functional, init, modules, utils
 from tgrad.nn.modules import *  # noqa: F403
-from tgrad.nn.parameter import Buffer, Parameter
+from tgrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
-__all__ = ["Buffer", "Parameter", "functional", "init", "utils", *modules.__all__]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional",
+           "init", "utils", *modules.__all__]  # fmt: skip

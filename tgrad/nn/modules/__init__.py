@@ -69,6 +69,21 @@ from tgrad.nn.modules.elementwise_loss import (
 from tgrad.nn.modules.embedding import Embedding
 from tgrad.nn.modules.flatten import Flatten, Unflatten
 from tgrad.nn.modules.fold import Fold, Unfold
+from tgrad.nn.modules.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from tgrad.nn.modules.linear import Identity, Linear
 from tgrad.nn.modules.loss import CrossEntropyLoss, MSELoss, NLLLoss
 from tgrad.nn.modules.margin import (
@@ -226,6 +241,19 @@ __all__ = [
     "LPPool3d",
     "LSTMCell",
     "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
