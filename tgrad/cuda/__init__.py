@@ -30,6 +30,7 @@ from tgrad.cuda.graphs import (
     graph,
     graph_pool_handle,
     is_current_stream_capturing,
+    make_graphed_callables,
 )
 from tgrad.cuda.memory import (
     OutOfMemoryError,
@@ -85,7 +86,8 @@ __all__ = [
     "get_rng_state_all", "get_stream_from_external", "graph", "graph_pool_handle", "graphs",
     "host_memory_stats", "init", "initial_seed", "is_available", "is_bf16_supported",
     "is_current_stream_capturing", "is_initialized", "is_tf32_supported",
-    "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+    "make_graphed_callables", "manual_seed", "manual_seed_all", "max_memory_allocated",
+    "max_memory_reserved",
     "mem_get_info", "memory", "memory_allocated", "memory_reserved", "memory_stats",
     "memory_stats_as_nested_dict", "memory_summary", "random", "reset_accumulated_memory_stats",
     "reset_max_memory_allocated", "reset_peak_host_memory_stats", "reset_peak_memory_stats",
