@@ -44,7 +44,7 @@ def options(x: CudaArray) -> dict[str, Any]:
     """Accumulator and precision for a dtype. The interpreter cannot multiply bfloat16 tiles."""
     return {
         "ACC": tl.float64 if x.dtype == np.float64 else tl.float32,
-        "PRECISION": precision.input_precision(),
+        "PRECISION": precision.conv_precision(),
         "UPCAST": cuda.is_emulated() and x.dtype.itemsize == 2,
     }
 
@@ -132,7 +132,7 @@ def correlate(
     t, r, s = deep(kernel)
     o, p, q = deep(size)
     pixels = n * o * p * q
-    kind = conv_kind(x.dtype, precision.input_precision(), last)
+    kind = conv_kind(x.dtype, precision.conv_precision(), last)
     c = conv_config("conv2d", kind, (filters, pixels, channels * t * r * s, groups))
     xs = in_units(x.steps, 1) if last else x.steps
     ws = in_units(w.steps, 2) if last else w.steps
@@ -185,7 +185,7 @@ def as_product(y: CudaArray, x: CudaArray, w: CudaArray, b: CudaArray | None) ->
     joined, out = pixels_joined(x, groups), pixels_joined(y, groups)
     if joined is None or out is None or y.size == 0 or w.shape[2] * w.shape[1] <= 16:
         return False
-    slow = conv_kind(x.dtype, precision.input_precision(), True) in ("float32", "float64")
+    slow = conv_kind(x.dtype, precision.conv_precision(), True) in ("float32", "float64")
     ragged = x.ptr % 16 or any(s * x.itemsize % 16 for s in joined.steps if s != 1)
     if ragged and not slow and w.shape[2] >= CHANNELS:
         return False
@@ -194,7 +194,10 @@ def as_product(y: CudaArray, x: CudaArray, w: CudaArray, b: CudaArray | None) ->
         if b is None
         else as_strided(b, (groups, w.shape[1], 1), (w.shape[1] * b.strides[0], b.strides[0], 0))
     )
-    gemm(out, w[(..., *(0,) * (w.ndim - 3))], joined, 1, 0 if c is None else 1, c)  # pyright: ignore[reportArgumentType]
+    gemm(
+        out, w[(..., *(0,) * (w.ndim - 3))], joined, 1, 0 if c is None else 1, c,  # pyright: ignore[reportArgumentType]
+        precision=precision.conv_precision(),
+    )  # fmt: skip
     return True
 
 
@@ -255,7 +258,7 @@ def convolution_backward_weight(dw, g, x, stride, padding, dilation, groups, siz
     last = min(channels, filters) >= CHANNELS and g.size > 0
     if last:
         g, x = channels_last(g, groups), channels_last(x, groups)
-    kind = conv_kind(x.dtype, precision.input_precision(), last)
+    kind = conv_kind(x.dtype, precision.conv_precision(), last)
     pixels, window = n * o * p * q, t * r * s
     c = conv_config("conv2d_backward_weight", kind, (filters, channels * window, pixels, groups))
     tiles = triton.cdiv(filters, c.block_m)

@@ -135,10 +135,12 @@ def gemm(
     c: CudaArray | None = None,
     activation: Any = None,
     choice: Config | None = None,
+    precision: str | None = None,
 ) -> None:
     """y = activation(alpha * a @ b + beta * c) for a (..., M, K), b (..., K, N), c broadcast to y.
 
-    ``activation`` is a Triton function of the accumulator. ``choice`` overrides the heuristics.
+    ``activation`` is a Triton function of the accumulator. ``choice`` overrides the heuristics,
+    ``precision`` the setting of float32 products.
     y may be c, and overlap neither a nor b.
     """
     if y.size == 0:
@@ -152,8 +154,9 @@ def gemm(
         alpha, beta = np.float64(alpha), np.float64(beta)
     # A NumPy bool, which np.float64 gives, is no constant that Triton can read.
     constants = {"SCALED": bool(alpha != 1), "ACTIVATION": activation}
+    rest = (constants, choice, precision or input_precision())
     if not p.loop:
-        run(p, alpha, beta, c is not None, constants, choice)
+        run(p, alpha, beta, c is not None, *rest)
         return
     arrays = (p.y, p.a, p.b, p.c)
     for index in np.ndindex(*p.loop):
@@ -163,7 +166,7 @@ def gemm(
             )
             for x, st in zip(arrays, p.loop_steps, strict=True)
         )
-        run(p, alpha, beta, c is not None, constants, choice)
+        run(p, alpha, beta, c is not None, *rest)
 
 
 def run(
@@ -173,13 +176,13 @@ def run(
     has_c: bool,
     constants: dict[str, Any],
     choice: Config | None,
+    precision: str,
 ) -> None:
     """Launch for (outer, inner) batch entries; a second pass where K is split."""
     if p.M == 1 and p.N > 1:
         p.transpose()
     vector = p.N == 1
     described = (p.described(1), p.described(2)) if not vector else (None, None)
-    precision = input_precision()
     if choice is None:
         choice = choose(p, vector, described, precision)
     acc, acc_numpy = accumulator(p.y.dtype)

@@ -1,8 +1,8 @@
 """Layers, with the names, arguments, initial distributions and state_dict keys of ``torch.nn``."""
 
-from tgrad.nn import functional, init, modules, utils
+from tgrad.nn import attention, functional, init, modules, utils
 from tgrad.nn.modules import *  # noqa: F403
 from tgrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
-__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional",
-           "init", "utils", *modules.__all__]  # fmt: skip
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "attention",
+           "functional", "init", "utils", *modules.__all__]  # fmt: skip

@@ -18,6 +18,7 @@ from tgrad.ops.matmul import check_tensor, matmul
 from tgrad.ops.random import reserve, words_for
 from tgrad.ops.softmax import _softmax, softmax_backward
 from tgrad.pointwise import broadcast
+from tgrad.runtime import settings
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -301,6 +302,22 @@ def _mask_rows(
     return mask.reshape(*shape[-4:])
 
 
+def by_products(query: Tensor, features: int) -> bool:
+    """Whether plain products take the place of the fused kernel: where it is forbidden, or cannot.
+
+    Raises: RuntimeError if they are forbidden too (``tgrad.nn.attention.sdpa_kernel``).
+    """
+    ways = settings.attention
+    needed = not ways.fused or (query.device is not CPU and features > LARGEST_HEAD)
+    if needed and not ways.math:
+        allowed = "one of more than 256 features" if ways.fused else "one of any kind"
+        raise RuntimeError(
+            "scaled_dot_product_attention: No available kernel. The enabled backends have none for "
+            f"{allowed} on {query.device.type}; SDPBackend.MATH has"
+        )
+    return needed
+
+
 @composite(spaces=("nn.functional",))
 def scaled_dot_product_attention(
     query: Tensor,
@@ -345,6 +362,7 @@ def scaled_dot_product_attention(
     q = _as_rows(query, q_batch, every)
     k, v = _as_rows(key, batch, few), _as_rows(value, batch, few)
     length, size, features = q.shape[1], k.shape[1], q.shape[-1]
+    products = by_products(query, max(features, v.shape[-1]))
     mask = attn_mask
     if mask is not None:
         mask = _mask_rows(mask, q_batch, every, length, size)
@@ -357,7 +375,7 @@ def scaled_dot_product_attention(
         n = math.prod(every) * length * (-(-size // LANES) * LANES)
         bits = reserve(None, query.device, words_for(n, wide=False))
     arguments = (q, k, v, mask, float(scale), bool(is_causal), float(p), *bits)
-    if query.device is not CPU and max(features, v.shape[-1]) > LARGEST_HEAD:
+    if products:
         y = _product(_matrices(*arguments))
     else:
         y, _ = _attention(*arguments)

@@ -21,6 +21,7 @@ from tgrad.registry import OPS
 from tgrad.runtime import cuda
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.launcher import DIVISOR
+from tgrad.runtime.precision import conv_level, get_float32_matmul_precision, held
 
 SHOWN = 8  # shapes in a line about a call
 PERIOD = 65537  # random numbers after which they repeat: prime, so that no two rows are alike
@@ -148,23 +149,20 @@ class Call(NamedTuple):
     @contextlib.contextmanager
     def settings(self) -> Iterator[None]:
         """Inside, the settings are the call's. Determinism is set past the freeze it means."""
-        before = tgrad.get_float32_matmul_precision(), tgrad.are_deterministic_algorithms_enabled()
-        tgrad.set_float32_matmul_precision(self.precision)
+        before = tgrad.are_deterministic_algorithms_enabled()
         tgrad.use_deterministic_algorithms(self.deterministic)
         try:
-            yield
+            with held(self.precision):
+                yield
         finally:
-            tgrad.set_float32_matmul_precision(before[0])
-            tgrad.use_deterministic_algorithms(before[1])
+            tgrad.use_deterministic_algorithms(before)
 
 
 def described(op: str, outputs: Sequence[Any], inputs: Sequence[Any]) -> Call:
     """The call that a kernel gets. Raises: TypeError for arguments that JSON cannot hold."""
     args = tuple(description(a) for a in (*outputs, *inputs))
-    return Call(
-        op, len(outputs), args, tgrad.get_float32_matmul_precision(),
-        tgrad.are_deterministic_algorithms_enabled(),
-    )  # fmt: skip
+    level = conv_level() if "convolution" in op else get_float32_matmul_precision()
+    return Call(op, len(outputs), args, level, tgrad.are_deterministic_algorithms_enabled())
 
 
 def description(a: Any) -> Any:
