@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import pytest
@@ -62,3 +63,25 @@ def test_ways_of_attention_have_pytorchs_names_and_numbers():
         k: int(v) for k, v in theirs.__members__.items()
     }
     assert str(SDPBackend.MATH) == str(theirs.MATH)
+
+
+@pytest.mark.parametrize("name", [
+    "cuda.amp.autocast", "cuda.amp.GradScaler", "cuda.amp.custom_fwd", "cuda.amp.custom_bwd",
+    "cpu.amp.autocast", "cpu.amp.GradScaler",
+])  # fmt: skip
+def test_older_names_of_amp_take_pytorchs_arguments_and_warn_alike(name: str):
+    ours: Any = tgrad
+    theirs: Any = torch
+    for part in name.split("."):
+        ours, theirs = getattr(ours, part), getattr(theirs, part)
+    a, b = (list(inspect.signature(f).parameters.values()) for f in (ours, theirs))
+    assert [p.name for p in a] == [p.name for p in b]
+    numbers = [(p.default, q.default) for p, q in zip(a, b, strict=True) if p.name != "dtype"]
+    assert all(x == y for x, y in numbers)
+    dtypes = [(p.default, q.default) for p, q in zip(a, b, strict=True) if p.name == "dtype"]
+    assert all(str(y) == f"torch.{x.name}" for x, y in dtypes)
+    given = () if inspect.isclass(ours) else (lambda ctx: None,)
+    for function in (ours, theirs):
+        with pytest.warns(FutureWarning, match="deprecated"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "GradScaler is enabled|.*not available", UserWarning)
+            function(*given)

@@ -6,7 +6,7 @@ works: a stream or an event is a formality there, and a graph replays through th
 
 from __future__ import annotations
 
-from tgrad.cuda import graphs, memory, random
+from tgrad.cuda import amp, graphs, memory, random
 from tgrad.cuda.device import (
     can_device_access_peer,
     current_device,
@@ -79,7 +79,7 @@ from tgrad.runtime.stream import (
 
 __all__ = [
     "CUDAGraph", "Event", "ExternalStream", "OutOfMemoryError", "Stream", "StreamContext",
-    "caching_allocator_alloc", "caching_allocator_delete", "can_device_access_peer",
+    "amp", "caching_allocator_alloc", "caching_allocator_delete", "can_device_access_peer",
     "current_device", "current_stream", "default_stream", "device", "device_count", "device_of",
     "empty_cache", "get_allocator_backend", "get_arch_list", "get_device_capability",
     "get_device_name", "get_device_properties", "get_per_process_memory_fraction", "get_rng_state",

@@ -5,19 +5,31 @@ Blocks of 64 kB and more are counted, in bytes of their size class; smaller arra
 
 from __future__ import annotations
 
+from tgrad.cpu import amp
+from tgrad.cpu.streams import Event, Stream, StreamContext, current_stream, stream
 from tgrad.runtime.memory import allocator
 
-__all__ = ["current_device", "device_count", "empty_cache", "is_available", "max_memory_allocated",
+__all__ = ["Event", "Stream", "StreamContext", "amp", "current_device", "current_stream",
+           "device_count", "empty_cache", "is_available", "is_initialized", "max_memory_allocated",
            "max_memory_reserved", "memory_allocated", "memory_reserved", "memory_stats",
-           "reset_peak_memory_stats", "set_cache_limit", "synchronize"]  # fmt: skip
+           "reset_peak_memory_stats", "set_cache_limit", "set_device", "stream",
+           "synchronize"]  # fmt: skip
 
 
 def is_available() -> bool:
     return True
 
 
+def is_initialized() -> bool:
+    return True
+
+
 def device_count() -> int:
     return 1
+
+
+def set_device(device: object) -> None:
+    """There is one CPU, which is current."""
 
 
 def current_device() -> str:
