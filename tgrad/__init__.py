@@ -46,8 +46,9 @@ __version__ = "0.1.0"
 newaxis = None
 
 if TYPE_CHECKING:
-    from tgrad import amp, cpu, cuda, linalg, nn, optim, profiler, serialization, special
-    from tgrad import testing, utils, vision
+    from tgrad import accelerator, amp, backends, cpu, cuda, linalg, nn, optim, profiler
+    from tgrad import serialization, special, testing, utils, vision
+    from tgrad.accelerator import get_device_module
     from tgrad.amp import GradScaler, autocast
     from tgrad.amp.state import *
     from tgrad.serialization import load, save
@@ -66,9 +67,11 @@ globals().update(
     {f"{n}_": getattr(Tensor, f"{n}_") for n in IN_PLACE.split()}, detach=Tensor.detach
 )
 
-LAZY = ("amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library", "nn", "optim",
-        "profiler", "serialization", "special", "testing", "tuner", "utils", "vision")  # fmt: skip
+LAZY = ("accelerator", "amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library",
+        "nn", "optim", "profiler", "serialization", "special", "testing", "tuner", "utils",
+        "vision")  # fmt: skip
 LAZY_NAMES = {
+    "tgrad.accelerator": ("get_device_module",),
     "tgrad.serialization": ("load", "save"),
     "tgrad.tuner": ("tune",),
     "tgrad.amp": ("GradScaler", "autocast"),

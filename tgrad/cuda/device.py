@@ -112,6 +112,11 @@ def get_arch_list() -> list[str]:
     return []
 
 
+def get_gencode_flags() -> str:
+    """How a compiler was told of :func:`get_arch_list`: empty as that is."""
+    return ""
+
+
 def can_device_access_peer(device: Where, peer_device: Where) -> bool:
     """Whether kernels of one GPU can read the other's memory."""
     index, peer = index_of(device), index_of(peer_device)

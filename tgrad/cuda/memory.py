@@ -6,6 +6,7 @@ emulator's memory is the host's, where only blocks of 64 kB and more are counted
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from tgrad.runtime.stream import ExternalStream, Stream, current_stream, index_o
 
 __all__ = ["OutOfMemoryError", "caching_allocator_alloc", "caching_allocator_delete", "empty_cache",
            "get_allocator_backend", "get_per_process_memory_fraction", "host_memory_stats",
-           "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated",
-           "memory_reserved", "memory_stats", "memory_stats_as_nested_dict", "memory_summary",
-           "reset_accumulated_memory_stats", "reset_max_memory_allocated",
+           "max_memory_allocated", "max_memory_cached", "max_memory_reserved", "mem_get_info",
+           "memory_allocated", "memory_cached", "memory_reserved", "memory_stats",
+           "memory_stats_as_nested_dict", "memory_summary", "reset_accumulated_memory_stats",
+           "reset_max_memory_allocated", "reset_max_memory_cached",
            "reset_peak_host_memory_stats", "reset_peak_memory_stats",
            "set_per_process_memory_fraction"]  # fmt: skip
 
@@ -58,6 +60,33 @@ def reset_peak_memory_stats(device: Device = None) -> None:
 
 
 reset_max_memory_allocated = reset_peak_memory_stats
+
+
+def _renamed(old: str, new: str) -> None:
+    warnings.warn(
+        f"tgrad.cuda.{old} is an older name; tgrad.cuda.{new} takes its place.",
+        FutureWarning,
+        stacklevel=3,
+    )
+
+
+def memory_cached(device: Device = None) -> int:
+    """An older name of :func:`memory_reserved`, with a FutureWarning."""
+    _renamed("memory_cached", "memory_reserved")
+    return memory_reserved(device)
+
+
+def max_memory_cached(device: Device = None) -> int:
+    """An older name of :func:`max_memory_reserved`, with a FutureWarning."""
+    _renamed("max_memory_cached", "max_memory_reserved")
+    return max_memory_reserved(device)
+
+
+def reset_max_memory_cached(device: Device = None) -> None:
+    """An older name of :func:`reset_peak_memory_stats`, with a FutureWarning: all peaks start
+    again."""
+    _renamed("reset_max_memory_cached", "reset_peak_memory_stats")
+    reset_peak_memory_stats(device)
 
 
 def reset_accumulated_memory_stats(device: Device = None) -> None:

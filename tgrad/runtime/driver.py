@@ -15,6 +15,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from tgrad.runtime.errors import CudaError
+
 try:
     import cuda.bindings
     from cuda.bindings import driver as cu  # pyright: ignore[reportAttributeAccessIssue]
@@ -56,14 +58,6 @@ LATE_HINT = (
     "a kernel that ran earlier failed, and the process can no longer use this GPU; set "
     "TGRAD_LAUNCH_BLOCKING=1 to see which op launched it"
 )
-
-
-class CudaError(RuntimeError):
-    """A driver call failed. ``code`` is the CUresult, ``function`` the entry point."""
-
-    def __init__(self, function: str, code: int, text: str):
-        super().__init__(text)
-        self.function, self.code = function, code
 
 
 def error_text(function: str, code: int) -> str:

@@ -19,7 +19,7 @@ from tgrad.runtime.array import CudaArray, contiguous_strides
 from tgrad.runtime.current import here
 from tgrad.runtime.host_driver import HostDriver
 from tgrad.runtime.pool import HostPool, OutOfMemoryError, Rows, Totals, readable
-from tgrad.runtime.stream import forbid_capture
+from tgrad.runtime.stream import forbid_capture, waits_for_gpu
 
 
 class HostMemory:
@@ -102,7 +102,7 @@ class Emulator:
             out = pinned.empty(a.shape, a.dtype)
             self.copy_to_host(out, a)
             return out
-        forbid_capture(
+        waits_for_gpu(
             "Reading a CUDA tensor on the host (.cpu(), .item(), .tolist(), printing, a mask as an "
             "index, an op without a CUDA kernel)"
         )

@@ -303,7 +303,7 @@ class Gpu:
             out = pinned.empty(a.shape, a.dtype)
             self.copy_to_host(out, a)
             return out
-        stream.forbid_capture(
+        stream.waits_for_gpu(
             "Reading a CUDA tensor on the host (.cpu(), .item(), .tolist(), printing, a mask as an "
             "index, an op without a CUDA kernel)"
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tgrad.runtime import driver
+from tgrad.runtime import driver, waits
 from tgrad.runtime.pinned import block_of, empty
 from tgrad.runtime.stream import capture
 
@@ -46,6 +46,8 @@ def upload(unit: Unit, to: int, a: np.ndarray, stream: int, non_blocking: bool) 
     """Copy contiguous ``a`` to the device address ``to``, in the order of ``stream``."""
     block = block_of(a)
     recording = capture()
+    if block is not None and recording is None and not non_blocking:
+        waits.told("copying page-locked memory to the GPU without non_blocking")
     if recording is not None:
         if block is None:
             kept = empty(a.shape, a.dtype)

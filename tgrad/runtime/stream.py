@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tgrad.device import device, resolve
-from tgrad.runtime import cuda
+from tgrad.runtime import cuda, waits
 from tgrad.runtime.current import DEFAULT_STREAM, Place, here, place_of
 from tgrad.runtime.pool import Block, Heap
 
@@ -110,6 +110,12 @@ def forbid_capture(what: str, instead: str = "Do it before or after the capture.
         )
 
 
+def waits_for_gpu(what: str) -> None:
+    """:func:`forbid_capture`, and what ``tgrad.cuda.set_sync_debug_mode`` asks for."""
+    forbid_capture(what)
+    waits.told(what)
+
+
 def _ring_stream(index: int, priority: int) -> int:
     with _lock:
         key = index, priority
@@ -163,7 +169,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait for all of its work to end."""
-        forbid_capture("Stream.synchronize()")
+        waits_for_gpu("Stream.synchronize()")
         runtime = cuda.active()
         with runtime.enter(self.index):
             runtime.driver.stream_synchronize(self.handle)
