@@ -297,3 +297,12 @@ def test_node_hooks_and_next_functions():
     (y * y).sum().backward()
     assert seen == [12.0]
     assert y.grad_fn.next_functions[0][0] is x
+
+
+def test_a_tensor_used_on_two_devices_gets_the_gradients_of_both():
+    w = tgrad.ones(3, dtype=tgrad.float64, requires_grad=True)
+    for x in (w, w * 1):  # a leaf and a computed tensor
+        w.grad = None
+        ((x.cuda() * 2).sum().cpu() + (x * 3).sum() + (x.cuda() * 4).sum().cpu()).backward()
+        assert w.grad is not None and w.grad.device.type == "cpu"
+        assert w.grad.tolist() == [9, 9, 9]

@@ -141,8 +141,9 @@ class _Run:
             outputs = 1 if isinstance(target, Variable) else len(target.meta)
             buffer = self.buffers.setdefault(key, [None] * outputs)
             have = buffer[index]
-            if have is not None and have.shape != g.shape:
-                # One of them is still to be summed over broadcast dims; adding would broadcast.
+            if have is not None and (have.shape != g.shape or have.device is not g.device):
+                # One of them is still to be summed over broadcast dims or moved to its tensor's
+                # device; adding would broadcast, or fail.
                 meta = _meta(target, index)
                 have, g = conform(have, meta), conform(g, meta)
             if have is None:

@@ -13,7 +13,7 @@ from tgrad.creation import tensor
 from tgrad.device import device as Device
 from tgrad.dtypes import int64
 from tgrad.nn.modules import Module
-from tgrad.nn.modules.normalization import _BatchNorm
+from tgrad.nn.modules.batchnorm import _BatchNorm
 from tgrad.ops.optim import _average_step
 from tgrad.optim.lr_scheduler.base import LRScheduler, per_group
 from tgrad.optim.optimizer import Optimizer

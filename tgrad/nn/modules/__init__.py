@@ -33,6 +33,7 @@ from tgrad.nn.modules.activation import (
 from tgrad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from tgrad.nn.modules.attention import MultiheadAttention
 from tgrad.nn.modules.bag import EmbeddingBag
+from tgrad.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm
 from tgrad.nn.modules.bilinear import Bilinear
 from tgrad.nn.modules.container import ModuleDict, ModuleList, Sequential
 from tgrad.nn.modules.conv import (
@@ -69,6 +70,7 @@ from tgrad.nn.modules.elementwise_loss import (
 from tgrad.nn.modules.embedding import Embedding
 from tgrad.nn.modules.flatten import Flatten, Unflatten
 from tgrad.nn.modules.fold import Fold, Unfold
+from tgrad.nn.modules.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from tgrad.nn.modules.lazy import (
     LazyBatchNorm1d,
     LazyBatchNorm2d,
@@ -96,13 +98,8 @@ from tgrad.nn.modules.margin import (
 )
 from tgrad.nn.modules.module import Module
 from tgrad.nn.modules.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
+    CrossMapLRN2d,
     GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
@@ -210,6 +207,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "CrossMapLRN2d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -307,6 +305,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

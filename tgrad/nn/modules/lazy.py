@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tgrad import dtypes
 from tgrad.autograd import no_grad
 from tgrad.creation import tensor
+from tgrad.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, _NormBase
 from tgrad.nn.modules.conv import (
     Conv1d,
     Conv2d,
@@ -21,17 +22,9 @@ from tgrad.nn.modules.conv import (
     ConvTranspose3d,
     _ConvNd,
 )
+from tgrad.nn.modules.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from tgrad.nn.modules.linear import Linear
 from tgrad.nn.modules.module import Module
-from tgrad.nn.modules.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
-    _ChannelNorm,
-)
 from tgrad.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 if TYPE_CHECKING:
@@ -235,7 +228,7 @@ class _LazyConvTranspose(_LazyConvNd):
         self._late(out_channels, bias, device, dtype)
 
 
-class _LazyNorm(LazyModuleMixin, _ChannelNorm):
+class _LazyNorm(LazyModuleMixin, _NormBase):
     """The second size of the first input is ``num_features``."""
 
     def __init__(
