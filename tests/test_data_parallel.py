@@ -67,8 +67,10 @@ def test_values_and_gradients_are_those_of_one_device():
     assert got.device.type == "cpu" and got.shape == want.shape
     got.square().sum().backward()
     np.testing.assert_allclose(got.detach(), want.detach(), rtol=1e-12)
+    assert a.grad is not None and b.grad is not None
     np.testing.assert_allclose(b.grad, a.grad, rtol=1e-10)
     for p, q in zip(shared.parameters(), alone.parameters(), strict=True):
+        assert p.grad is not None and q.grad is not None
         np.testing.assert_allclose(p.grad, q.grad, rtol=1e-10)
 
 

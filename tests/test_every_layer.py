@@ -25,7 +25,7 @@ HOST = {
 # Classes that hold others, or that wait for their sizes; they have tests of their own.
 NOT_LAYERS = {"Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict",
               "RNNBase", "RNNCellBase", "Transformer", "TransformerEncoder",
-              "TransformerDecoder"}  # fmt: skip
+              "TransformerDecoder", "DataParallel", "NLLLoss2d"}  # fmt: skip
 
 
 class Draw:
@@ -131,6 +131,8 @@ EVERY: dict[str, tuple[Callable[[], Any], Callable[[Draw], list[Any]]]] = {
     "RMSNorm": (lambda: nn.RMSNorm(5), one(3, 5)),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), one(3, 4, 5)),
     "LocalResponseNorm": (lambda: nn.LocalResponseNorm(3), one(2, 5, 4)),
+    "CrossMapLRN2d": (lambda: nn.CrossMapLRN2d(3), one(2, 5, 4, 3)),
+    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(2), one(3, 2, 4)),
     **{k: v for name in ("ZeroPad", "ReflectionPad", "ReplicationPad", "CircularPad")
        for k, v in spatial(name, padding=1).items()},
     **spatial("ConstantPad", padding=1, value=0.5),
@@ -162,6 +164,9 @@ EVERY: dict[str, tuple[Callable[[], Any], Callable[[Draw], list[Any]]]] = {
     "CrossEntropyLoss": (
         lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
         lambda d: [d.normal(4, 5), d.number(5, 4)]),
+    "LinearCrossEntropyLoss": (
+        lambda: nn.LinearCrossEntropyLoss(3, 5, options=nn.LinearCrossEntropyOptions()),
+        lambda d: [d.normal(4, 3), d.number(5, 4)]),
     "NLLLoss": (lambda: nn.NLLLoss(), lambda d: [d.normal(4, 5), d.number(5, 4)]),
     "MultiMarginLoss": (lambda: nn.MultiMarginLoss(), lambda d: [d.normal(4, 5), d.number(5, 4)]),
     "MultiLabelMarginLoss": (

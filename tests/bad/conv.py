@@ -56,4 +56,8 @@ BAD = [
          weight=(6, 4, 3, 3, 3), padding="same", stride=(1, 2, 1)),
     case(RuntimeError, "output padding must be smaller", name="conv_transpose3d",
          image=(4, 3, 5, 5), weight=(4, 6, 3, 3, 3), output_padding=(0, 0, 1)),
+    ("conv_tbc", lambda t: (t.ones(4, 2), t.ones(2, 2, 3), t.ones(3)), RuntimeError,
+     "input must have 3 dims"),
+    ("conv_tbc", lambda t: (t.ones(4, 1, 2), t.ones(2, 3, 3), t.ones(3)), RuntimeError,
+     "channels"),
 ]  # fmt: skip

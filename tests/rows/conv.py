@@ -178,4 +178,12 @@ ROWS = [
         s(t(2, 3, 2, 2), t(2, 2, 2, 1, 2), stride=2, dilation=(3, 1, 2), output_padding=(2, 1, 0)),
         ref=conv_transpose3d,
     ),
+    row(
+        "conv_tbc",
+        s(t(5, 2, 3), t(3, 3, 4), t(4), 1),
+        s(t(4, 1, 2), t(2, 2, 3), t(3)),
+        ref=lambda x, w, b, pad=0: conv1d(
+            x.transpose(1, 2, 0), w.transpose(2, 1, 0), b, padding=pad
+        ).transpose(2, 0, 1),
+    ),
 ]

@@ -32,4 +32,6 @@ ROWS = [
     row("pixel_shuffle", s(t(2, 8, 3, 2), 2), s(t(9, 2, 2), 3), s(t(2, 4, 0, 2), 1), ref=shuffle),
     row("pixel_unshuffle", s(t(2, 2, 4, 6), 2), s(t(1, 3, 3), 3), ref=unshuffle),
     row("channel_shuffle", s(t(2, 6, 3), 2), s(t(1, 6, 2, 2), 3), ref=deal),
+    row("native_channel_shuffle", s(t(2, 6, 3, 1), 2), ref=deal,
+        why_no_torch_grad="torch has none"),
 ]  # fmt: skip

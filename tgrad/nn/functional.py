@@ -6,6 +6,7 @@ arguments differ from those of the op of the same name in ``tgrad``.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,38 @@ def unfold(
     Raises: RuntimeError for a wrong rank, sizes that are not positive or windows that do not fit.
     """
     return OPS["im2col"].function(input, kernel_size, dilation, padding, stride)
+
+
+# ---- pooling with the places of what was kept ----------------------------------------------------
+
+
+def _with_indices(name: str) -> Callable[..., Any]:
+    """``name`` with ``return_indices`` set, whatever is given for it."""
+    function = OPS[name].function
+    signature = inspect.signature(function)
+
+    def pool(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as e:
+            raise TypeError(f"{name}_with_indices() {e}") from None
+        bound.arguments["return_indices"] = True
+        return function(*bound.args, **bound.kwargs)
+
+    pool.__name__ = pool.__qualname__ = f"{name}_with_indices"
+    pool.__doc__ = f"(values, indices): :func:`{name}` with ``return_indices``."
+    pool.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return pool
+
+
+max_pool1d_with_indices = _with_indices("max_pool1d")
+max_pool2d_with_indices = _with_indices("max_pool2d")
+max_pool3d_with_indices = _with_indices("max_pool3d")
+adaptive_max_pool1d_with_indices = _with_indices("adaptive_max_pool1d")
+adaptive_max_pool2d_with_indices = _with_indices("adaptive_max_pool2d")
+adaptive_max_pool3d_with_indices = _with_indices("adaptive_max_pool3d")
+fractional_max_pool2d_with_indices = _with_indices("fractional_max_pool2d")
+fractional_max_pool3d_with_indices = _with_indices("fractional_max_pool3d")
 
 
 # ---- publishing ----------------------------------------------------------------------------------

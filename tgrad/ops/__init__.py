@@ -27,6 +27,7 @@ from tgrad.ops.grid import *
 from tgrad.ops.index import *
 from tgrad.ops.likelihood import *
 from tgrad.ops.linalg import *
+from tgrad.ops.linear_cross_entropy import *
 from tgrad.ops.loss import *
 from tgrad.ops.margin import *
 from tgrad.ops.mask import *

@@ -434,6 +434,28 @@ def conv_transpose3d(
     )
 
 
-__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-           "conv_transpose3d", "convolution_backward_input",
-           "convolution_backward_weight"]  # fmt: skip
+@composite(spaces=PUBLIC)
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """:func:`conv1d` of a sequence whose time is the first dim and whose channels are the last.
+
+    Shape: (T, B, C), weight (R, C, K), bias (K) -> (T + 2 pad - R + 1, B, K).
+    Raises: RuntimeError for other ranks, and as :func:`conv1d`.
+    """
+    for what, x, rank in (("input", input, 3), ("weight", weight, 3), ("bias", bias, 1)):
+        if x.ndim != rank:
+            raise RuntimeError(f"conv_tbc: {what} must have {rank} dims, got {list(x.shape)}")
+    y = conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
+    return y.permute(2, 0, 1)
+
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_tbc",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "convolution_backward_input",
+    "convolution_backward_weight",
+]  # fmt: skip

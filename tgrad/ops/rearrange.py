@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tgrad.dispatch import composite
+from tgrad.dispatch import alias, composite
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -89,3 +89,6 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         )
     x = input.reshape(n, groups, c // groups, *rest).transpose(1, 2)
     return x.reshape(n, c, *rest)
+
+
+alias("native_channel_shuffle", channel_shuffle, ("tgrad", "nn.functional"))

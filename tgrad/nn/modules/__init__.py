@@ -87,7 +87,14 @@ from tgrad.nn.modules.lazy import (
     LazyLinear,
 )
 from tgrad.nn.modules.linear import Identity, Linear
-from tgrad.nn.modules.loss import CrossEntropyLoss, MSELoss, NLLLoss
+from tgrad.nn.modules.loss import (
+    CrossEntropyLoss,
+    LinearCrossEntropyLoss,
+    LinearCrossEntropyOptions,
+    MSELoss,
+    NLLLoss,
+    NLLLoss2d,
+)
 from tgrad.nn.modules.margin import (
     GaussianNLLLoss,
     MultiLabelMarginLoss,
@@ -254,6 +261,8 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
@@ -274,6 +283,7 @@ __all__ = [
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
+    "NLLLoss2d",
     "PReLU",
     "PairwiseDistance",
     "ParameterDict",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from tgrad.nn import functional as F
+from tgrad.nn.modules.linear import Linear
 from tgrad.nn.modules.module import Module
+from tgrad.ops.linear_cross_entropy import LinearCrossEntropyOptions
 
 if TYPE_CHECKING:
+    from tgrad.device import device as Device
+    from tgrad.dtypes import dtype as DType
     from tgrad.tensor import Tensor
 
 
@@ -79,6 +85,19 @@ class NLLLoss(_WeightedLoss):
         )
 
 
+class NLLLoss2d(NLLLoss):
+    """:class:`NLLLoss` under its old name."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        warnings.warn(
+            "`NLLLoss2d` has been deprecated. Please use `NLLLoss` instead as a drop-in "
+            "replacement.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        super().__init__(*args, **kwargs)
+
+
 class CrossEntropyLoss(_WeightedLoss):
     """-log softmax(input)[target]: scores along dim 1 against class indices or probabilities.
 
@@ -106,4 +125,66 @@ class CrossEntropyLoss(_WeightedLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
+        )
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """:class:`CrossEntropyLoss` of a linear layer's outputs, which need not exist all at once.
+
+    Shape: (N, in_features) or (in_features), targets (N, *out_features) or () of num_classes
+    classes, or probabilities (N, num_classes, *out_features). ``options`` takes the rows in parts,
+    see :func:`tgrad.nn.functional.linear_cross_entropy`. The layer is ``linear``.
+    Raises: RuntimeError for a weight of another length or a smoothing outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: str | Device | None = None,
+        dtype: DType | None = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: LinearCrossEntropyOptions | None = None,
+    ):
+        if weight is not None and weight.shape != (num_classes,):
+            raise RuntimeError(
+                f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}"
+            )
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(
+                f"expected label_smoothing to be in range [0, 1], got {label_smoothing}"
+            )
+        super().__init__(weight, None, None, reduction)
+        self.num_classes, self.out_features = num_classes, out_features
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        outputs = math.prod(out_features, start=num_classes)
+        self.linear = Linear(in_features, outputs, bias, device, dtype)
+        self.options = options
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        w, b, sizes = self.linear.weight, self.linear.bias, (self.num_classes, *self.out_features)
+        return F.linear_cross_entropy(
+            input,
+            w.reshape(*sizes, -1) if self.out_features else w,
+            target,
+            linear_bias=b if b is None or not self.out_features else b.reshape(sizes),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, "
+            f"out_features={self.out_features}, bias={self.linear.bias is not None}, "
+            f"reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}, options={self.options}"
         )
