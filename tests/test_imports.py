@@ -23,7 +23,7 @@ LAYERS = {
     "tgrad.kernels": 3,
     "tgrad.ops": 4,
     "tgrad.tensor": 5, "tgrad.methods": 5, "tgrad.creation": 5, "tgrad.random": 5,
-    "tgrad.conversion": 5, "tgrad.printing": 5,
+    "tgrad.conversion": 5, "tgrad.legacy": 5, "tgrad.printing": 5,
     "tgrad.nn": 6, "tgrad.optim": 6, "tgrad.utils": 6, "tgrad.datasets": 6, "tgrad.backends": 6,
     "tgrad.amp": 6, "tgrad.vision": 6, "tgrad.accelerator": 6,
     "tgrad.library": 6, "tgrad.testing": 6, "tgrad.serialization": 6,

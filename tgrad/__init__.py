@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tgrad.accelerator import get_device_module
     from tgrad.amp import GradScaler, autocast
     from tgrad.amp.state import *
+    from tgrad.legacy import *
     from tgrad.serialization import load, save
     from tgrad.tuner import tune
     from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
@@ -72,6 +73,10 @@ LAZY = ("accelerator", "amp", "backends", "cpu", "cuda", "data", "datasets", "li
         "vision")  # fmt: skip
 LAZY_NAMES = {
     "tgrad.accelerator": ("get_device_module",),
+    "tgrad.legacy": (
+        "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
+        "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type",
+    ),
     "tgrad.serialization": ("load", "save"),
     "tgrad.tuner": ("tune",),
     "tgrad.amp": ("GradScaler", "autocast"),

@@ -194,13 +194,14 @@ class Conversion(Variable):
 
     def type(self, dtype: dtype | str | type | None = None, non_blocking: bool = False) -> Any:
         """Without an argument the name of the type, as "tgrad.FloatTensor"; else the tensor in
-        ``dtype``, which may be such a name.
+        ``dtype``, which may be such a name or a type such as ``tgrad.LongTensor``.
 
         Raises: ValueError for an unknown name, TypeError for anything else.
         """
         if dtype is None:
             place = "tgrad.cuda." if self.device.type == "cuda" else "tgrad."
             return place + TYPE_NAMES[self.dtype]
+        dtype = getattr(dtype, "tensor_type", dtype)
         if isinstance(dtype, str):
             name = dtype.rpartition(".")[2]
             found = {v: k for k, v in TYPE_NAMES.items()}.get(name)

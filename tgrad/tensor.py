@@ -301,18 +301,32 @@ class Tensor(Conversion):
         return id(self)
 
 
-def legacy(args: tuple, where: device) -> Tensor:
-    """What ``Tensor(...)`` means: sizes, or the elements of a sequence, in the default dtype."""
-    if len(args) == 1 and isinstance(args[0], Variable):
-        return args[0].detach()
-    default = dtypes.get_default_dtype()
-    if len(args) == 1 and (hasattr(args[0], "__len__") or not hasattr(args[0], "__index__")):
-        if isinstance(args[0], (str, bytes)):
-            raise TypeError(f"new(): invalid data type '{type(args[0]).__name__}'")
-        if not hasattr(args[0], "__len__"):
-            raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
-        return creation().tensor(args[0], dtype=default, device=where)
-    return creation().empty(args or (0,), device=where)
+def legacy(args: tuple, where: device, dtype: dtype | None = None) -> Tensor:
+    """What ``Tensor(...)`` means: sizes, or the elements of a sequence, in the default dtype.
+
+    A ``dtype`` is that of a legacy type such as ``LongTensor``, which takes no tensor of another.
+    """
+    made = creation()
+    kind = dtype or dtypes.get_default_dtype()
+    if len(args) != 1:
+        return made.empty(args or (0,), dtype=kind, device=where)
+    (data,) = args
+    if isinstance(data, Variable):
+        if dtype is not None and (data.dtype is not dtype or data.device.type != where.type):
+            raise TypeError(
+                f"new(): expected a tensor of {dtype} on {where.type}, got one of {data.dtype} on "
+                f"{data.device.type}"
+            )
+        return data.detach()
+    if isinstance(data, Size):
+        return made.empty(tuple(data), dtype=kind, device=where)
+    if isinstance(data, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if hasattr(data, "__len__") and not isinstance(data, (dict, set)):
+        return made.tensor(data, dtype=kind, device=where)
+    if isinstance(data, bool) or not hasattr(data, "__index__"):
+        raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
+    return made.empty((data,), dtype=kind, device=where)
 
 
 def keeper(of: weakref.ref[Tensor]) -> Callable[[Tensor], None]:

@@ -17,7 +17,7 @@ from tgrad.dispatch import wrap
 from tgrad.dtypes import dtype, python_dtype
 from tgrad.runtime import cuda, interop, memory
 from tgrad.runtime.current import at
-from tgrad.tensor import Tensor
+from tgrad.tensor import Tensor, legacy
 
 Device = str | int | device | None
 
@@ -405,8 +405,10 @@ def new_tensor(
 
 def new(self: Tensor, *args: Any, device: Device = None) -> Tensor:
     """``Tensor(...)`` in this tensor's dtype and on its device: sizes, or a sequence's elements."""
-    place = self.device if device is None else device
-    return Tensor(*args, device=place).to(self.dtype)
+    place = self.device if device is None else resolve(device)
+    if len(args) == 1 and isinstance(args[0], Variable):
+        return legacy(args, place).to(self.dtype)
+    return legacy(args, place, self.dtype)
 
 
 for _method in (new, new_tensor):

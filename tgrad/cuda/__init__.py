@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tgrad import legacy
 from tgrad.cuda import amp, graphs, memory, random
 from tgrad.cuda.device import (
     can_device_access_peer,
@@ -118,6 +119,16 @@ if TYPE_CHECKING:
     from tgrad.random import Generator
 
     default_generators: tuple[Generator, ...]
+    BFloat16Tensor: legacy.tensortype
+    BoolTensor: legacy.tensortype
+    ByteTensor: legacy.tensortype
+    CharTensor: legacy.tensortype
+    DoubleTensor: legacy.tensortype
+    FloatTensor: legacy.tensortype
+    HalfTensor: legacy.tensortype
+    IntTensor: legacy.tensortype
+    LongTensor: legacy.tensortype
+    ShortTensor: legacy.tensortype
 
 has_half = True
 has_magma = False
@@ -126,4 +137,6 @@ has_magma = False
 def __getattr__(name: str) -> Any:
     if name == "default_generators":
         return tuple(random.generator_of(f"cuda:{i}") for i in range(device_count()))
+    if name in legacy.ON_CUDA:
+        return legacy.ON_CUDA[name]
     raise AttributeError(f"module 'tgrad.cuda' has no attribute '{name}'")
