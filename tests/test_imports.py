@@ -14,8 +14,8 @@ LIBRARY = ROOT / "tgrad"
 
 # The layer of each module or package of tgrad, by its longest matching prefix.
 LAYERS = {
-    "tgrad.dtypes": 0, "tgrad.device": 0, "tgrad.layout": 0, "tgrad.return_types": 0,
-    "tgrad.runtime": 0,
+    "tgrad.aliases": 0, "tgrad.dtypes": 0, "tgrad.device": 0, "tgrad.layout": 0,
+    "tgrad.return_types": 0, "tgrad.runtime": 0,
     "tgrad.autograd": 1,
     "tgrad.registry": 2, "tgrad.execute": 2, "tgrad.dispatch": 2, "tgrad.expression": 2,
     "tgrad.interception": 2, "tgrad.operands": 2, "tgrad.pointwise": 2, "tgrad.replay": 2,

@@ -14,7 +14,7 @@ from tgrad.device import device as Device
 from tgrad.dtypes import dtype, float16, float32, int32
 from tgrad.ops import where
 from tgrad.ops.amp import unscale_
-from tgrad.optim import Optimizer
+from tgrad.optim.optimizer import Optimizer
 from tgrad.runtime import cuda
 from tgrad.tensor import Tensor
 

@@ -1,5 +1,6 @@
 """Optimisers, with the names, arguments and state layout of ``torch.optim``."""
 
+from tgrad.aliases import publish
 from tgrad.optim import lr_scheduler, swa_utils
 from tgrad.optim.adadelta import Adadelta
 from tgrad.optim.adafactor import Adafactor
@@ -17,3 +18,5 @@ from tgrad.optim.stateless import swap_in_optimizer_params_and_state
 __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
            "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler",
            "swa_utils", "swap_in_optimizer_params_and_state"]  # fmt: skip
+
+publish(__name__, dict.fromkeys(("adamax", "adamw", "nadam", "radam"), ("adam",)))

@@ -25,6 +25,16 @@ KINDS = ("step_pre", "step_post", "state_dict_pre", "state_dict_post", "load_sta
          "load_state_dict_post")  # fmt: skip
 
 
+class _RequiredParameter:
+    """Stands for a setting that each group must bring itself."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _RequiredParameter()
+
+
 class Optimizer:
     """Holds ``param_groups``, dicts of "params" and settings, and ``state``, a dict by parameter.
 
@@ -91,6 +101,12 @@ class Optimizer:
         known = {id(p) for g in self.param_groups for p in g["params"]}
         if any(id(p) in known for p in params):
             raise ValueError("some parameters appear in more than one parameter group")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(
+                    "parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
+                )
         param_group["params"] = params
         for name, default in self.defaults.items():
             param_group.setdefault(name, default)

@@ -1,5 +1,7 @@
 """The layers, one file per family."""
 
+from tgrad.aliases import publish
+from tgrad.nn.modules import utils as utils
 from tgrad.nn.modules.activation import (
     CELU,
     ELU,
@@ -335,3 +337,10 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
 ]
+
+publish(__name__, {
+    "activation": ("attention",), "batchnorm": ("lazy",), "channelshuffle": ("rearrange",),
+    "container": ("parameters",), "conv": ("lazy",), "instancenorm": ("lazy",),
+    "linear": ("bilinear", "lazy"), "loss": ("ctc", "elementwise_loss", "margin"),
+    "pixelshuffle": ("rearrange",), "rnn": ("recurrent",), "sparse": ("bag", "embedding"),
+})  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from tgrad.nn.modules.module import Module, indent
+from tgrad.nn.modules.module import Module, _addindent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -169,7 +169,7 @@ class ModuleList(_Indexed):
             n = len(list(run))
             where = f"({i})" if n == 1 else f"({i}-{i + n - 1})"
             times = "" if n == 1 else f"{n} x "
-            lines.append(f"{where}: {times}{indent(text)}")
+            lines.append(f"{where}: {times}{_addindent(text, 2)}")
             i += n
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 

@@ -230,7 +230,7 @@ class Conv3d(_Conv):
         return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class _ConvTranspose(_ConvNd):
+class _ConvTransposeNd(_ConvNd):
     """The gradient of a convolution by its input, as a layer: windows are added up.
 
     The output is (size - 1) stride - 2 padding + dilation (window - 1) + output_padding + 1 long,
@@ -284,8 +284,8 @@ class _ConvTranspose(_ConvNd):
         return tuple(found)
 
 
-class ConvTranspose1d(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+class ConvTranspose1d(_ConvTransposeNd):
+    __doc__ = _ConvTransposeNd.__doc__
     rank = 1  # (N, C, L) or (C, L)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
@@ -295,8 +295,8 @@ class ConvTranspose1d(_ConvTranspose):
         )  # fmt: skip
 
 
-class ConvTranspose2d(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+class ConvTranspose2d(_ConvTransposeNd):
+    __doc__ = _ConvTransposeNd.__doc__
     rank = 2  # (N, C, H, W) or (C, H, W)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
@@ -306,8 +306,8 @@ class ConvTranspose2d(_ConvTranspose):
         )  # fmt: skip
 
 
-class ConvTranspose3d(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+class ConvTranspose3d(_ConvTransposeNd):
+    __doc__ = _ConvTransposeNd.__doc__
     rank = 3  # (N, C, D, H, W) or (C, D, H, W)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tgrad.tensor import Tensor
 
 
-class _Dropout(Module):
+class _DropoutNd(Module):
     """A probability. Raises: ValueError unless 0 <= p <= 1."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False):
@@ -24,7 +24,7 @@ class _Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class Dropout(_Dropout):
+class Dropout(_DropoutNd):
     """While training, zero each element with probability ``p`` and divide the others by 1 - p.
 
     Source: Srivastava et al. 2014, JMLR 15. Raises: ValueError unless 0 <= p <= 1.
@@ -34,7 +34,7 @@ class Dropout(_Dropout):
         return F.dropout(input, self.p, self.training, self.inplace)
 
 
-class Dropout1d(_Dropout):
+class Dropout1d(_DropoutNd):
     """Whole channels at a time. Shape: (N, C, L) or (C, L). Raises: as :class:`Dropout`.
 
     Source: Tompson et al. 2014, arXiv:1411.4280.
@@ -44,21 +44,21 @@ class Dropout1d(_Dropout):
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
-class Dropout2d(_Dropout):
+class Dropout2d(_DropoutNd):
     """Whole channels at a time. Shape: (N, C, H, W). Raises: as :class:`Dropout`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
-class Dropout3d(_Dropout):
+class Dropout3d(_DropoutNd):
     """Whole channels at a time. Shape: (N, C, D, H, W). Raises: as :class:`Dropout`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
-class AlphaDropout(_Dropout):
+class AlphaDropout(_DropoutNd):
     """Dropout that keeps the mean and variance of what SELU gives (Klambauer et al. 2017,
     arXiv:1706.02515). Raises: as :class:`Dropout`."""
 
@@ -66,7 +66,7 @@ class AlphaDropout(_Dropout):
         return F.alpha_dropout(input, self.p, self.training)
 
 
-class FeatureAlphaDropout(_Dropout):
+class FeatureAlphaDropout(_DropoutNd):
     """:class:`AlphaDropout` of whole channels."""
 
     def forward(self, input: Tensor) -> Tensor:

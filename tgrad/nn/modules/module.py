@@ -438,15 +438,18 @@ class Module(Hooked):
     def __repr__(self) -> str:
         extra = self.extra_repr()
         head = extra.split("\n") if extra else []
-        lines = [f"({name}): " + indent(repr(m)) for name, m in self._modules.items()]
+        lines = [f"({name}): " + _addindent(repr(m), 2) for name, m in self._modules.items()]
         if not lines and len(head) <= 1:
             return f"{self._get_name()}({extra})"
         return f"{self._get_name()}(\n  " + "\n  ".join(head + lines) + "\n)"
 
 
-def indent(text: str) -> str:
-    """All lines but the first moved two columns in."""
-    return text.replace("\n", "\n  ")
+def _addindent(s_: str, numSpaces: int) -> str:
+    """All lines but the first moved ``numSpaces`` columns in."""
+    return s_.replace("\n", "\n" + " " * numSpaces)
+
+
+_IncompatibleKeys = state.IncompatibleKeys
 
 
 def _kind(value: object) -> str:

@@ -32,7 +32,7 @@ class _Pad(Module):
         return f"{self.padding}"
 
 
-class _ConstantPad(_Pad):
+class _ConstantPadNd(_Pad):
     mode = "constant"
 
     def __init__(self, padding: int | tuple[int, ...], value: float):
@@ -46,25 +46,25 @@ class _ConstantPad(_Pad):
         return f"padding={self.padding}, value={self.value}"
 
 
-class ConstantPad1d(_ConstantPad):
+class ConstantPad1d(_ConstantPadNd):
     """``value`` around the last dim."""
 
     rank = 1
 
 
-class ConstantPad2d(_ConstantPad):
+class ConstantPad2d(_ConstantPadNd):
     """``value`` around the last two dims."""
 
     rank = 2
 
 
-class ConstantPad3d(_ConstantPad):
+class ConstantPad3d(_ConstantPadNd):
     """``value`` around the last three dims."""
 
     rank = 3
 
 
-class _ZeroPad(_ConstantPad):
+class _ZeroPad(_ConstantPadNd):
     def __init__(self, padding: int | tuple[int, ...]):
         super().__init__(padding, 0.0)
 
@@ -90,55 +90,73 @@ class ZeroPad3d(_ZeroPad):
     rank = 3
 
 
-class ReflectionPad1d(_Pad):
+class _ReflectionPadNd(_Pad):
+    """Elements mirrored at the edges."""
+
+    mode = "reflect"
+
+
+class ReflectionPad1d(_ReflectionPadNd):
     """The elements mirrored at the edges of the last dim, the edge itself not repeated."""
 
-    rank, mode = 1, "reflect"
+    rank = 1
 
 
-class ReflectionPad2d(_Pad):
+class ReflectionPad2d(_ReflectionPadNd):
     """:class:`ReflectionPad1d` of the last two dims."""
 
-    rank, mode = 2, "reflect"
+    rank = 2
 
 
-class ReflectionPad3d(_Pad):
+class ReflectionPad3d(_ReflectionPadNd):
     """:class:`ReflectionPad1d` of the last three dims."""
 
-    rank, mode = 3, "reflect"
+    rank = 3
 
 
-class ReplicationPad1d(_Pad):
+class _ReplicationPadNd(_Pad):
+    """The edges repeated."""
+
+    mode = "replicate"
+
+
+class ReplicationPad1d(_ReplicationPadNd):
     """The edges of the last dim repeated."""
 
-    rank, mode = 1, "replicate"
+    rank = 1
 
 
-class ReplicationPad2d(_Pad):
+class ReplicationPad2d(_ReplicationPadNd):
     """The edges of the last two dims repeated."""
 
-    rank, mode = 2, "replicate"
+    rank = 2
 
 
-class ReplicationPad3d(_Pad):
+class ReplicationPad3d(_ReplicationPadNd):
     """The edges of the last three dims repeated."""
 
-    rank, mode = 3, "replicate"
+    rank = 3
 
 
-class CircularPad1d(_Pad):
+class _CircularPadNd(_Pad):
+    """The other end goes on."""
+
+    mode = "circular"
+
+
+class CircularPad1d(_CircularPadNd):
     """The last dim continued by its other end."""
 
-    rank, mode = 1, "circular"
+    rank = 1
 
 
-class CircularPad2d(_Pad):
+class CircularPad2d(_CircularPadNd):
     """:class:`CircularPad1d` of the last two dims."""
 
-    rank, mode = 2, "circular"
+    rank = 2
 
 
-class CircularPad3d(_Pad):
+class CircularPad3d(_CircularPadNd):
     """:class:`CircularPad1d` of the last three dims."""
 
-    rank, mode = 3, "circular"
+    rank = 3

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Size = int | tuple[int, ...]
 
 
-class _MaxPool(Module):
+class _MaxPoolNd(Module):
     """The largest element of each window; with ``return_indices`` also where it was."""
 
     def __init__(
@@ -41,7 +41,7 @@ class _MaxPool(Module):
         )
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(_MaxPoolNd):
     """The largest element of each window; with ``return_indices`` also where it was.
 
     Shape: (N, C, L) or (C, L).
@@ -54,7 +54,7 @@ class MaxPool1d(_MaxPool):
         )  # fmt: skip
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(_MaxPoolNd):
     """The largest element of each window; with ``return_indices`` also where it was.
 
     Shape: (N, C, H, W) or (C, H, W).
@@ -67,7 +67,7 @@ class MaxPool2d(_MaxPool):
         )  # fmt: skip
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(_MaxPoolNd):
     """The largest element of each box; with ``return_indices`` also where it was.
 
     Shape: (N, C, D, H, W) or (C, D, H, W).
@@ -110,7 +110,7 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class _AvgPool(Module):
+class _AvgPoolNd(Module):
     """The mean of each window."""
 
     def __init__(
@@ -132,7 +132,7 @@ class _AvgPool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_AvgPoolNd):
     """The mean of each window.
 
     Shape: (N, C, H, W) or (C, H, W).
@@ -145,7 +145,7 @@ class AvgPool2d(_AvgPool):
         )  # fmt: skip
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_AvgPoolNd):
     """The mean of each box.
 
     Shape: (N, C, D, H, W) or (C, D, H, W).
@@ -169,28 +169,32 @@ class _Adaptive(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_Adaptive):
+class _AdaptiveAvgPoolNd(_Adaptive):
+    """The mean of each window."""
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """The mean of windows that give ``output_size``. Shape: (N, C, L) or (C, L)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool1d(input, self.output_size)
 
 
-class AdaptiveAvgPool2d(_Adaptive):
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """The mean of windows that give ``output_size``. Shape: (N, C, H, W) or (C, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
-class AdaptiveAvgPool3d(_Adaptive):
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """The mean of boxes that give ``output_size``. Shape: (N, C, D, H, W) or (C, D, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool3d(input, self.output_size)
 
 
-class _AdaptiveMax(_Adaptive):
+class _AdaptiveMaxPoolNd(_Adaptive):
     def __init__(
         self, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
     ):
@@ -198,21 +202,21 @@ class _AdaptiveMax(_Adaptive):
         self.return_indices = return_indices
 
 
-class AdaptiveMaxPool1d(_AdaptiveMax):
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """The largest element of windows that give ``output_size``. Shape: (N, C, L) or (C, L)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool2d(_AdaptiveMax):
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """The largest element of windows that give ``output_size``. Shape: (N, C, H, W), (C, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool3d(_AdaptiveMax):
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """The largest element of boxes that give ``output_size``.
 
     Shape: (N, C, D, H, W) or (C, D, H, W).
@@ -222,7 +226,7 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
 
 
-class _LPPool(Module):
+class _LPPoolNd(Module):
     """(sum of x^p over each window)^(1/p), p = ``norm_type``."""
 
     def __init__(
@@ -243,7 +247,7 @@ class _LPPool(Module):
         )
 
 
-class LPPool1d(_LPPool):
+class LPPool1d(_LPPoolNd):
     """(sum of x^p over each window)^(1/p), p = ``norm_type``. Shape: (N, C, L) or (C, L)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -252,7 +256,7 @@ class LPPool1d(_LPPool):
         )
 
 
-class LPPool2d(_LPPool):
+class LPPool2d(_LPPoolNd):
     """(sum of x^p over each window)^(1/p), p = ``norm_type``. Shape: (N, C, H, W) or (C, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -261,7 +265,7 @@ class LPPool2d(_LPPool):
         )
 
 
-class LPPool3d(_LPPool):
+class LPPool3d(_LPPoolNd):
     """(sum of x^p over each box)^(1/p). Shape: (N, C, D, H, W) or (C, D, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -270,7 +274,7 @@ class LPPool3d(_LPPool):
         )
 
 
-class _MaxUnpool(Module):
+class _MaxUnpoolNd(Module):
     """Zeros, with each element where the indices of a maximum say that it was."""
 
     rank: int
@@ -285,7 +289,7 @@ class _MaxUnpool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxUnpool1d(_MaxUnpool):
+class MaxUnpool1d(_MaxUnpoolNd):
     """Zeros, with each element where ``indices`` of MaxPool1d say that it was."""
 
     rank = 1  # (N, C, L) or (C, L)
@@ -298,7 +302,7 @@ class MaxUnpool1d(_MaxUnpool):
         )
 
 
-class MaxUnpool2d(_MaxUnpool):
+class MaxUnpool2d(_MaxUnpoolNd):
     """Zeros, with each element where ``indices`` of MaxPool2d say that it was."""
 
     rank = 2  # (N, C, H, W) or (C, H, W)
@@ -311,7 +315,7 @@ class MaxUnpool2d(_MaxUnpool):
         )
 
 
-class MaxUnpool3d(_MaxUnpool):
+class MaxUnpool3d(_MaxUnpoolNd):
     """Zeros, with each element where ``indices`` of MaxPool3d say that it was."""
 
     rank = 3  # (N, C, D, H, W) or (C, D, H, W)

@@ -1,6 +1,7 @@
 """Schedulers of the learning rate, with the names and arguments of ``torch.optim.lr_scheduler``."""
 
 from tgrad.optim.lr_scheduler.base import LRScheduler
+from tgrad.optim.lr_scheduler.base import _LRScheduler as _LRScheduler
 from tgrad.optim.lr_scheduler.combined import ChainedScheduler, SequentialLR
 from tgrad.optim.lr_scheduler.cycles import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from tgrad.optim.lr_scheduler.plateau import ReduceLROnPlateau

@@ -184,3 +184,7 @@ def watch(optimizer: Optimizer) -> None:
 
     watched._wrapped_by_lr_sched = True  # pyright: ignore[reportAttributeAccessIssue]
     optimizer.step = watched
+
+
+class _LRScheduler(LRScheduler):
+    """:class:`LRScheduler` under its old name."""
