@@ -15,7 +15,7 @@ LIBRARY = ROOT / "tgrad"
 # The layer of each module or package of tgrad, by its longest matching prefix.
 LAYERS = {
     "tgrad.aliases": 0, "tgrad.dtypes": 0, "tgrad.device": 0, "tgrad.layout": 0,
-    "tgrad.return_types": 0, "tgrad.runtime": 0,
+    "tgrad.return_types": 0, "tgrad.runtime": 0, "tgrad.version": 0,
     "tgrad.autograd": 1,
     "tgrad.registry": 2, "tgrad.execute": 2, "tgrad.dispatch": 2, "tgrad.expression": 2,
     "tgrad.interception": 2, "tgrad.operands": 2, "tgrad.pointwise": 2, "tgrad.replay": 2,
@@ -25,7 +25,7 @@ LAYERS = {
     "tgrad.tensor": 5, "tgrad.methods": 5, "tgrad.creation": 5, "tgrad.random": 5,
     "tgrad.conversion": 5, "tgrad.legacy": 5, "tgrad.printing": 5,
     "tgrad.nn": 6, "tgrad.optim": 6, "tgrad.utils": 6, "tgrad.datasets": 6, "tgrad.backends": 6,
-    "tgrad.amp": 6, "tgrad.vision": 6, "tgrad.accelerator": 6,
+    "tgrad.amp": 6, "tgrad.vision": 6, "tgrad.accelerator": 6, "tgrad.types": 6,
     "tgrad.library": 6, "tgrad.testing": 6, "tgrad.serialization": 6,
     "tgrad.cpu": 6, "tgrad.cuda": 6, "tgrad.linalg": 6, "tgrad.special": 6,
     "tgrad": 7,

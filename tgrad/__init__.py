@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 from tgrad import autograd, dtypes, random
 from tgrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from tgrad.autograd.anomaly import (
+    is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled,
+)  # fmt: skip
 from tgrad.autograd.grad_mode import is_inference_mode_enabled
 from tgrad.creation import *
 from tgrad.device import device, get_default_device, set_default_device
@@ -34,25 +37,32 @@ from tgrad.random import (
 from tgrad.runtime.pool import OutOfMemoryError
 from tgrad.runtime.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from tgrad.runtime.settings import (
-    are_deterministic_algorithms_enabled, use_deterministic_algorithms,
+    are_deterministic_algorithms_enabled, get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled, is_warn_always_enabled,
+    set_deterministic_debug_mode, set_flush_denormal, set_warn_always,
+    use_deterministic_algorithms,
 )  # fmt: skip
-from tgrad.runtime.threads import get_num_threads, set_num_threads
+from tgrad.runtime.threads import (
+    get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads,
+)  # fmt: skip
 from tgrad.tensor import (
     Size, Tensor, is_complex, is_floating_point, is_nonzero, is_tensor, numel, result_type,
     typename,
 )  # fmt: skip
+from tgrad.version import __version__
 
-__version__ = "0.1.0"
 newaxis = None
 
 if TYPE_CHECKING:
     from tgrad import accelerator, amp, backends, cpu, cuda, linalg, nn, optim, profiler
-    from tgrad import serialization, special, testing, utils, vision
+    from tgrad import serialization, special, testing, types, utils, version
+    from tgrad import vision
     from tgrad.accelerator import get_device_module
     from tgrad.amp import GradScaler, autocast
     from tgrad.amp.state import *
     from tgrad.legacy import *
     from tgrad.serialization import load, save
+    from tgrad.serialization.storage import is_storage
     from tgrad.tuner import tune
     from tgrad.dtypes import bfloat16, complex64, complex128, float16, float32, float64
     from tgrad.dtypes import int8, int16, int32, int64, uint8
@@ -69,8 +79,8 @@ globals().update(
 )
 
 LAZY = ("accelerator", "amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library",
-        "nn", "optim", "profiler", "serialization", "special", "testing", "tuner", "utils",
-        "vision")  # fmt: skip
+        "nn", "optim", "profiler", "serialization", "special", "testing", "tuner", "types",
+        "utils", "vision")  # fmt: skip
 LAZY_NAMES = {
     "tgrad.accelerator": ("get_device_module",),
     "tgrad.legacy": (
@@ -78,6 +88,7 @@ LAZY_NAMES = {
         "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type",
     ),
     "tgrad.serialization": ("load", "save"),
+    "tgrad.serialization.storage": ("is_storage",),
     "tgrad.tuner": ("tune",),
     "tgrad.amp": ("GradScaler", "autocast"),
     "tgrad.amp.state": (

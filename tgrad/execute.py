@@ -15,7 +15,7 @@ from tgrad.autograd.recorded import OpNode
 from tgrad.autograd.variable import Variable
 from tgrad.device import CPU, device
 from tgrad.registry import OPS, Op, Spec, wrap
-from tgrad.runtime import cuda, memory, plan, recording
+from tgrad.runtime import cuda, memory, plan, recording, settings
 from tgrad.runtime.array import CudaArray
 from tgrad.runtime.current import at, here, is_elsewhere, on
 
@@ -216,7 +216,7 @@ def execute(entry: Op, where: device, ys: Sequence[Any], args: Sequence[Any]) ->
         raise NotImplementedError(f"{entry.name} has no kernel for {where.type}")
     if fallback.mode == "error":
         raise RuntimeError(f"{entry.name} has no CUDA kernel and backends.cuda.fallback is 'error'")
-    if not getattr(entry, "warned", False):
+    if not getattr(entry, "warned", False) or settings.is_warn_always_enabled():
         entry.warned = True  # pyright: ignore[reportAttributeAccessIssue]
         warnings.warn(
             f"{entry.name} has no CUDA kernel yet and runs on the host",

@@ -46,3 +46,17 @@ def plain(value: Any) -> Any:
 ])  # fmt: skip
 def test_older_types_of_tensors_do_what_pytorchs_do(code: str):
     assert outcome(code, tgrad) == outcome(code, torch)
+
+
+@pytest.mark.parametrize("code", [
+    "t.get_deterministic_debug_mode()", "t.is_warn_always_enabled()", "t.is_anomaly_enabled()",
+    "t.is_anomaly_check_nan_enabled()", "t.is_deterministic_algorithms_warn_only_enabled()",
+    "t.set_deterministic_debug_mode('x')", "t.set_deterministic_debug_mode(5)",
+    "t.set_deterministic_debug_mode(1.5)", "t.set_warn_always(1)", "t.set_num_interop_threads(0)",
+    "t.get_num_interop_threads() > 0", "t.version.hip", "t.version.debug",
+    "t.is_storage(t.ones(1))", "isinstance(1, t.types.Number)", "t.cuda.has_half",
+    "t.cuda.has_magma", "t.cuda.get_gencode_flags()", "t.get_device_module(3)",
+    "t.get_device_module('foo')", "t.get_device_module('cpu:0').__name__.partition('.')[2]",
+])  # fmt: skip
+def test_small_readers_answer_as_pytorchs(code: str):
+    assert outcome(code, tgrad) == outcome(code, torch)

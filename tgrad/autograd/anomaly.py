@@ -36,3 +36,12 @@ class detect_anomaly:
 
 def is_anomaly_enabled() -> bool:
     return _mode.anomaly
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    return _mode.anomaly_check_nan
+
+
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """Switch anomaly detection from now on, and whether backward looks for NaN then."""
+    _mode.anomaly, _mode.anomaly_check_nan = bool(mode), bool(check_nan)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 class _State:
     threads = 0  # 0: not yet asked
+    interop = 0  # 0: not set
     pool: ThreadPoolExecutor | None = None
     lock = threading.Lock()
 
@@ -37,6 +38,21 @@ def set_num_threads(n: int) -> None:
     with _State.lock:
         _State.threads = n
         _forget()
+
+
+def get_num_interop_threads() -> int:
+    """What :func:`set_num_interop_threads` was last given; at first as many as there are cores."""
+    return _State.interop or available()
+
+
+def set_num_interop_threads(n: int) -> None:
+    """Kept and read back: ops are never run side by side here, so that no threads wait for them.
+
+    Raises: RuntimeError unless n > 0.
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise RuntimeError(f"set_num_interop_threads: expected a positive integer, got {n!r}")
+    _State.interop = n
 
 
 def release() -> None:

@@ -66,6 +66,11 @@ class Storage:
         return Storage(moved, where, self._dtype)
 
 
+def is_storage(obj: object) -> bool:
+    """Whether ``obj`` is a :class:`Storage`, as ``map_location`` functions get them."""
+    return isinstance(obj, Storage)
+
+
 def _check_gpu(where: device) -> None:
     if not cuda.is_available():
         raise RuntimeError(
