@@ -1,5 +1,5 @@
-"""Data loading, checkpointing, capsules of shared memory."""
+"""Data loading, checkpointing, timing, capsules of shared memory."""
 
-from tgrad.utils import checkpoint, data, dlpack
+from tgrad.utils import benchmark, checkpoint, data, dlpack
 
-__all__ = ["checkpoint", "data", "dlpack"]
+__all__ = ["benchmark", "checkpoint", "data", "dlpack"]
