@@ -41,7 +41,7 @@ class Arg:
         """The contents in float64, int64 or bool."""
         rng = np.random.default_rng(seed)
         if self.value is not None:
-            kinds = {"float": np.float64, "int": np.int64, "bool": np.bool_}
+            kinds = {"float": np.float64, "int": np.int64, "int32": np.int32, "bool": np.bool_}
             return np.array(self.value, kinds[self.kind])
         if self.kind == "bool":
             return rng.random(self.shape) < 0.5

@@ -18,8 +18,9 @@ from tgrad.dispatch import OPS, FallbackWarning
 
 # Ops without a kernel on a GPU: LAPACK's, which run on the host by way of a copy.
 HOST = {
-    "_cholesky_ex", "_cofactors", "_eigh", "_inv_ex", "_lstsq", "_matrix_exp", "_pinv", "_qr",
-    "_slogdet", "_solve_ex", "_solve_triangular", "_svd", "_svd_full", "det",
+    "_cholesky_ex", "_cofactors", "_eig", "_eigh", "_geqrf", "_inv_ex", "_ldl", "_ldl_solve",
+    "_lstsq", "_lu", "_matrix_exp", "_pinv", "_qr", "_slogdet", "_solve_ex", "_solve_triangular",
+    "_svd", "_svd_full", "det",
 }  # fmt: skip
 
 # Classes that hold others, or that wait for their sizes; they have tests of their own.

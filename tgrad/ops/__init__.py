@@ -20,16 +20,19 @@ from tgrad.ops.distance import *
 from tgrad.ops.dropout import *
 from tgrad.ops.einsum import *
 from tgrad.ops.elementwise_loss import *
+from tgrad.ops.eigen import *
 from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.fold import *
 from tgrad.ops.grid import *
+from tgrad.ops.householder import *
 from tgrad.ops.index import *
 from tgrad.ops.likelihood import *
 from tgrad.ops.linalg import *
 from tgrad.ops.linear_cross_entropy import *
 from tgrad.ops.loss import *
 from tgrad.ops.margin import *
+from tgrad.ops.lu import *
 from tgrad.ops.mask import *
 from tgrad.ops.maths import *
 from tgrad.ops.matmul import *
@@ -61,6 +64,7 @@ from tgrad.ops.softmax import *
 from tgrad.ops.sort import *
 from tgrad.ops.special import *
 from tgrad.ops.statistics import *
+from tgrad.ops.tensor_system import *
 from tgrad.ops.unique import *
 from tgrad.ops.view import *
 from tgrad.ops.window import *
