@@ -78,9 +78,9 @@ globals().update(
     {f"{n}_": getattr(Tensor, f"{n}_") for n in IN_PLACE.split()}, detach=Tensor.detach
 )
 
-LAZY = ("accelerator", "amp", "backends", "cpu", "cuda", "data", "datasets", "linalg", "library",
-        "nn", "optim", "profiler", "serialization", "special", "testing", "tuner", "types",
-        "utils", "vision")  # fmt: skip
+LAZY = ("accelerator", "amp", "backends", "cpu", "cuda", "data", "datasets", "library",
+        "linalg", "multiprocessing", "nn", "optim", "profiler", "serialization", "special",
+        "testing", "tuner", "types", "utils", "vision")  # fmt: skip
 LAZY_NAMES = {
     "tgrad.accelerator": ("get_device_module",),
     "tgrad.legacy": (

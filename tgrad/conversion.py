@@ -17,7 +17,7 @@ from tgrad.device import CPU, device
 from tgrad.dispatch import OPS, wrap
 from tgrad.dtypes import dtype
 from tgrad.printing import tensor_str
-from tgrad.runtime import cuda, interop, pinned
+from tgrad.runtime import cuda, interop, pinned, shared
 from tgrad.runtime.array import contiguous_strides
 from tgrad.runtime.pool import Block
 
@@ -319,10 +319,6 @@ class Conversion(Variable):
         same = a.shape == b.shape and a.strides == b.strides and self.device is tensor.device
         return same and address(a) == address(b)
 
-    def is_shared(self) -> bool:
-        """Whether other processes see the memory."""
-        return False
-
     def is_pinned(self, device: object = None) -> bool:
         """Whether the memory is page-locked: copies to and from a GPU then need not wait."""
         return pinned.is_pinned(self.array)
@@ -339,6 +335,24 @@ class Conversion(Variable):
         array = pinned.empty(self.array.shape, self.array.dtype)
         np.copyto(array, self.host())
         return wrap(array, CPU)
+
+    def is_shared(self) -> bool:
+        """Whether other processes can be given the memory itself; of a GPU's tensors always."""
+        return self.device is not CPU or shared.pages_of(self.array) is not None
+
+    def share_memory_(self) -> Any:
+        """Move into memory that other processes can be given; nothing to do on a GPU.
+
+        Tensors and arrays over the old memory keep it: unlike PyTorch's, they are not moved along,
+        of which a UserWarning tells.
+        Raises: RuntimeError for a view, whose base is to be moved.
+        """
+        if self.is_shared():
+            return self
+        if self.base is not None:
+            raise RuntimeError("share_memory_: a view lies in its base's memory; share the base")
+        shared.move([self])
+        return self
 
     def record_stream(self, stream: Any) -> None:
         """Do not reuse this memory before the work ends that ``stream`` has when it is freed.

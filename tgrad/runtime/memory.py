@@ -149,6 +149,12 @@ class CachingAllocator:
             found.append((size, there, held))
         return found
 
+    def has(self, owner: np.ndarray) -> bool:
+        """Whether an array is the bytes of a block."""
+        pool = self.pools.get(owner.nbytes - ALIGN)
+        queues = (pool.recent, pool.others) if pool is not None else ()
+        return any(block[0] is owner for queue in queues for block in list(queue))
+
     def release(self) -> None:
         """Give every free block back to the system."""
         with self.lock:

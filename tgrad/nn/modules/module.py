@@ -11,7 +11,8 @@ from tgrad.autograd import no_grad
 from tgrad.autograd.variable import Variable
 from tgrad.nn.modules import hooks, state
 from tgrad.nn.modules.hooks import KINDS, Hooked
-from tgrad.nn.parameter import Buffer, Parameter
+from tgrad.nn.parameter import Buffer, Parameter, is_lazy
+from tgrad.runtime import shared
 from tgrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -332,6 +333,16 @@ class Module(Hooked):
         for name, b in self._buffers.items():
             if b is not None:
                 self._buffers[name] = fn(b)
+        return self
+
+    def share_memory(self) -> Self:
+        """Move parameters, their gradients and buffers into one stretch of memory that other
+        processes can be given: :meth:`tgrad.Tensor.share_memory_`."""
+        owned = {id(t): t for t in (*self.parameters(), *self.buffers())}
+        for t in filter(is_lazy, owned.values()):
+            t.share_memory_()  # raises
+        grads = [p.grad for p in self.parameters() if p.grad is not None]
+        shared.move([*owned.values(), *grads])
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

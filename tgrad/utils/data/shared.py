@@ -13,7 +13,6 @@ import mmap
 import os
 import pickle
 import sys
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,9 @@ from tgrad import dtypes
 from tgrad.device import CPU, device
 from tgrad.dispatch import wrap
 from tgrad.runtime import memory
+from tgrad.runtime.shared import ALIGN, anonymous
 from tgrad.tensor import Tensor
 
-ALIGN = 64
 SMALLEST = 1 << 16
 
 
@@ -32,7 +31,7 @@ class Slot:
     """Shared memory that grows. ``fd`` is inherited by workers; each side maps it by itself."""
 
     def __init__(self, fd: int | None = None):
-        self.fd = _anonymous() if fd is None else fd
+        self.fd = anonymous() if fd is None else fd
         self.memory: mmap.mmap | None = None
         self.in_flight = False  # given to the worker, its batch not yet received
 
@@ -60,14 +59,6 @@ class Slot:
 
 def _received(duplicate: Any) -> Slot:
     return Slot(duplicate.detach())
-
-
-def _anonymous() -> int:
-    """A descriptor of memory without a name."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("tgrad")
-    with tempfile.TemporaryFile() as file:  # has no name either
-        return os.dup(file.fileno())
 
 
 def _resting_count() -> int:
