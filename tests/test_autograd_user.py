@@ -270,3 +270,15 @@ def test_checkpoint_sequential_equals_the_plain_sequence():
     x = leaf(0.1, 0.2)
     checkpoint_sequential(steps, 2, x, use_reentrant=False).sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), 4 * np.exp(4 * x.detach().numpy()))
+
+
+def test_grad_takes_the_only_inputs_of_old_programs():
+    x = leaf((3,))
+    y = (x**3).sum()
+    (g,) = tgrad.autograd.grad(
+        outputs=y, inputs=x, grad_outputs=tgrad.ones(()), create_graph=True, retain_graph=True,
+        only_inputs=True,
+    )  # fmt: skip
+    assert tgrad.allclose(g, 3 * x**2) and x.grad is None
+    with pytest.warns(FutureWarning, match="only_inputs is ignored"):
+        tgrad.autograd.grad(y, x, None, True, False, False)

@@ -201,6 +201,18 @@ def test_conversion_keeps_parameters_and_leaves_integers():
     assert net.scale.dtype is tgrad.float32
 
 
+def test_a_memory_format_is_for_tensors_of_its_rank():
+    net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    net.to(memory_format=tgrad.channels_last)
+    assert net[0].weight.is_contiguous(memory_format=tgrad.channels_last)
+    assert net[3].weight.is_contiguous() and net[1].running_mean.shape == (4,)
+    net.to(tgrad.float64, memory_format=tgrad.contiguous_format)
+    assert net[0].weight.is_contiguous() and net[3].bias.dtype is tgrad.float64
+    assert net[1].num_batches_tracked.dtype is tgrad.int64
+    with pytest.raises(TypeError, match="memory_format"):
+        net.to(memory_format="channels_last")
+
+
 def test_moving_to_a_gpu_moves_everything():
     net = Net().to("cuda")
     assert all(t.is_cuda for t in (*net.parameters(), *net.buffers()))

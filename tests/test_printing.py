@@ -278,3 +278,21 @@ def test_formats_of_numbers_hold_for_tensors_without_dims():
 def test_parameters_print_as_such():
     text = repr(tgrad.nn.Parameter(tgrad.ones(2)))
     assert text == "Parameter containing:\ntensor([1., 1.], requires_grad=True)"
+
+
+def test_results_of_several_fields_print_one_a_line():
+    x = tgrad.tensor([[1.0, 3.0, 2.0]])
+    assert repr(x.max(1)) == "tgrad.return_types.max(\nvalues=tensor([3.]),\nindices=tensor([1]))"
+    assert repr(tgrad.linalg.qr(x)).startswith("tgrad.return_types.linalg_qr(\nQ=tensor(")
+
+
+def test_a_node_is_named_as_pytorch_names_it_and_has_a_class_of_that_name():
+    x = tgrad.ones(3, 4, requires_grad=True)
+    loss = tgrad.nn.functional.mse_loss(x, tgrad.zeros(3, 4))
+    assert repr(loss) == "tensor(1., grad_fn=<MseLossBackward0>)"
+    assert repr(x[0]).endswith("grad_fn=<SelectBackward0>)")
+    node = (x + 1).grad_fn
+    assert type(node).__name__ == node.name() == "AddBackward0" and type(node) is type(
+        (x + 2).grad_fn
+    )
+    assert repr(node).startswith("<AddBackward0 object at 0x")

@@ -52,7 +52,7 @@ def write_mnist(root: Path, name: str = "MNIST", packed: bool = False) -> tuple:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("kind", [D.MNIST, D.FashionMNIST])
+@pytest.mark.parametrize("kind", [D.MNIST, D.FashionMNIST, D.KMNIST])
 def test_mnist_is_read_from_idx_files(tmp_path: Path, kind, packed: bool):
     images, labels, test_images, test_labels = write_mnist(tmp_path, kind.__name__, packed)
     train, test = kind(tmp_path), kind(tmp_path, train=False, transform=T.PILToTensor())

@@ -115,4 +115,8 @@ def __getattr__(name: str) -> object:
     for module, names in LAZY_NAMES.items():
         if name in names:
             return getattr(importlib.import_module(module), name)
+    if name.startswith("_foreach_"):
+        found = importlib.import_module("tgrad.foreach").get(name)
+        if found is not None:
+            return found
     raise AttributeError(f"module 'tgrad' has no attribute '{name}'")

@@ -11,7 +11,7 @@ import numpy as np
 from tgrad import dtypes
 from tgrad.autograd.grad_mode import mode
 from tgrad.autograd.graph import rebase_history
-from tgrad.autograd.recorded import OpNode
+from tgrad.autograd.recorded import node_class
 from tgrad.autograd.variable import Variable
 from tgrad.device import CPU, device
 from tgrad.registry import OPS, Op, Spec, wrap
@@ -255,7 +255,7 @@ def record(
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in "
             "inference mode in computation tracked by autograd."
         )
-    node = OpNode(entry, edges, [])
+    node = node_class(entry)(entry, edges, [])
     node.save_inputs(args, inputs)
     meta = node.meta
     for i, t in enumerate(results):
@@ -337,7 +337,7 @@ def run_inplace(entry: Op, args: tuple) -> Any:
         args = with_params(entry, args, spec.params)
     node = None
     if mode.enabled and entry.rules and any(t is not None and t.tracked for t in inputs):
-        node = OpNode(
+        node = node_class(entry)(
             entry,
             [t.edge() if t is not None and t.tracked else None for t in inputs],
             [(x.array.shape, x.array.dtype, x.device)],

@@ -19,7 +19,7 @@ import numpy as np
 from tgrad import dtypes, replay
 from tgrad.autograd.grad_mode import enable_grad, is_grad_enabled, mode
 from tgrad.autograd.graph import rebase_history
-from tgrad.autograd.recorded import OpNode, Rule, Together
+from tgrad.autograd.recorded import Rule, Together, node_class
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import (
     OPS,
@@ -333,7 +333,7 @@ def run_inplace(entry: Pointwise, args: tuple) -> Any:
     inputs = [_input(args[i]) for i in entry.tensors]
     node = None
     if mode.enabled and entry.rules and any(t is not None and t.tracked for t in inputs):
-        node = OpNode(
+        node = node_class(entry)(
             entry,
             [t.edge() if t is not None and t.tracked else None for t in inputs],
             [(x.array.shape, x.array.dtype, x.device)],

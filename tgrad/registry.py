@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tgrad import dtypes
-from tgrad.autograd.recorded import Rule
+from tgrad.autograd.recorded import OpNode, Rule
 from tgrad.autograd.variable import Variable
 from tgrad.device import device
 from tgrad.runtime.plan import Table
@@ -56,6 +56,7 @@ class Op:
         self.kernels: dict[str, Callable[..., None]] = {}
         self.plans = Table()  # recorded calls on a GPU
         self.rules: list[Rule] = []
+        self.node_class: type[OpNode] | None = None  # made when a call is first recorded
         self.inplace: str | None = None  # "copy" or "direct": whether a kernel may have y is x
         self.function: Callable[..., Any] = card
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -164,3 +164,15 @@ class linalg_ldl_factor_ex(NamedTuple):
 class linalg_ldl_factor(NamedTuple):
     LD: Tensor
     pivots: Tensor
+
+
+def _repr(self: Any) -> str:
+    """One field a line, as PyTorch prints them."""
+    fields = zip(self._fields, self, strict=True)
+    lines = ",\n".join(f"{name}={value!r}" for name, value in fields)
+    return f"tgrad.return_types.{type(self).__name__}(\n{lines})"
+
+
+for _kind in [kind for kind in vars().values() if isinstance(kind, type)]:
+    if issubclass(_kind, tuple):
+        _kind.__repr__ = _repr

@@ -73,7 +73,7 @@ class Tensor(Conversion):
             )
         if requires_grad and self.dtype.category < dtypes.FLOAT:
             raise RuntimeError(
-                "only Tensors of floating point and complex dtype can require gradients"
+                "Only Tensors of floating point and complex dtype can require gradients"
             )
         if not requires_grad and self.node is not None:
             raise RuntimeError(

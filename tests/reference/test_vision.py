@@ -345,7 +345,7 @@ def test_data_sets_read_what_torchvision_reads(tmp_path):
     np.testing.assert_array_equal(ours.data.numpy(), theirs.data.numpy())
     assert ours.targets.tolist() == theirs.targets.tolist() and ours.classes == theirs.classes
     assert repr(ours) == repr(theirs)
-    for name in ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"):
+    for name in ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "KMNIST"):
         a, b = getattr(datasets, name), getattr(peer_datasets, name)
         for what in ("train_list", "test_list", "url", "tgz_md5", "resources"):
             if hasattr(b, what):

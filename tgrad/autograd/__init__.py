@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,15 +74,24 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple:
     """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` changes.
 
+    ``only_inputs`` is what old programs say; other than True it only warns, as in PyTorch.
     Raises RuntimeError if an input does not require grad, or was not used and ``allow_unused``
     (or ``materialize_grads``, which gives zeros) does not permit it.
     """
+    if not only_inputs:
+        warnings.warn(
+            "autograd.grad: only_inputs is ignored, the gradients of inputs alone are returned; "
+            "call backward() to accumulate those of other leaves",
+            FutureWarning,
+            stacklevel=2,
+        )
     if is_grads_batched:
         raise NotImplementedError("autograd.grad: is_grads_batched needs vmap, which tgrad lacks")
     wanted = _tuple(inputs)

@@ -66,7 +66,7 @@ class Node:
         return RemovableHandle(self.pre_hooks.setdefault(output, {}), hook)
 
     def __repr__(self) -> str:
-        return f"<{self.name()} at {id(self):#x}>"
+        return f"<{self.name()} object at {id(self):#x}>"
 
 
 class RemovableHandle:

@@ -16,6 +16,7 @@ from tgrad.autograd.graph import (
     save_input,
     save_output,
 )
+from tgrad.autograd.naming import class_name, node_name
 from tgrad.autograd.variable import Variable
 from tgrad.dtypes import FROM_NUMPY
 
@@ -116,7 +117,7 @@ class Together(Rule):
 class OpNode(Node):
     """Saved values live in ``saved``, one list per rule, in the order of the rule's names."""
 
-    __slots__ = ("op", "rules", "saved")
+    __slots__ = ("label", "op", "rules", "saved")  # label: where a composite gave the node a name
 
     def __init__(self, op: Op, edges: Sequence[Edge | None], meta: list[Meta]):
         super().__init__(edges, meta)
@@ -125,7 +126,9 @@ class OpNode(Node):
         self.saved: list[list[Any]] | None = None
 
     def name(self) -> str:
-        return f"{self.op.name.title().replace('_', '')}Backward0"
+        """What PyTorch calls it (``naming``)."""
+        given = getattr(self, "label", None)
+        return given or node_name(self.op.name, self.edges, self.meta, self.saved)
 
     def save_inputs(
         self, args: Sequence[Any], inputs: Sequence[Any], overwritten: Any = None
@@ -215,6 +218,14 @@ class OpNode(Node):
             if rule.keeps:
                 self.saved = None
                 return
+
+
+def node_class(op: Op) -> type[OpNode]:
+    """The class of ``op``'s nodes, of its own so that ``type(y.grad_fn).__name__`` says the op."""
+    made = op.node_class
+    if made is None:
+        made = op.node_class = type(class_name(op.name), (OpNode,), {"__slots__": ()})
+    return made
 
 
 def _spec(x: Any) -> Any:

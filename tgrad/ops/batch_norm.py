@@ -105,8 +105,7 @@ def batch_norm(
     check_floating("batch_norm", input)
     if training and math.prod(input.shape[:1] + input.shape[2:]) == 1 and input.ndim > 1:
         raise ValueError(
-            "Expected more than 1 value per channel when training, got input size "
-            f"{tuple(input.shape)}"
+            f"Expected more than 1 value per channel when training, got input size {input.shape}"
         )
     _check_channels(
         "batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight,

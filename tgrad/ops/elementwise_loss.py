@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from tgrad import dtypes
+from tgrad.autograd.naming import named
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import composite, gradient
 from tgrad.ops.loss import reduction_of
@@ -82,7 +83,8 @@ def mse_loss(
     """
     check_pair("mse_loss", input, target)
     reduction = reduction_of(size_average, reduce, reduction)
-    return weighted(squared_error(input, target), weight, input, reduction)
+    loss = weighted(squared_error(input, target), weight, input, reduction)
+    return loss if weight is not None else named(loss, "MseLossBackward0")
 
 
 @pointwise(spaces=())
@@ -157,7 +159,7 @@ def huber_loss(
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     losses = huber_error(input, target, delta)
     if weight is None:
-        return reduced(losses, reduction)
+        return named(reduced(losses, reduction), "HuberLossBackward0")
     if weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
     return reduced(losses * weight, reduction)
@@ -183,7 +185,8 @@ def smooth_l1_loss(
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
         return reduced(absolute_error(input, target), reduction)
-    return reduced(huber_error(input, target, beta), reduction) / beta
+    loss = reduced(huber_error(input, target, beta), reduction) / beta
+    return named(loss, "SmoothL1LossBackward0")
 
 
 # ---- probabilities -------------------------------------------------------------------------------
@@ -228,7 +231,8 @@ def binary_cross_entropy(
     if input.is_cpu and input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("all elements of input should be between 0 and 1")
     losses = bernoulli_loss(input, target)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    loss = reduced(losses if weight is None else losses * weight, reduction)
+    return named(loss, "BinaryCrossEntropyBackward0")
 
 
 def _check_sizes(input: Tensor, target: Tensor, message: str) -> None:
@@ -276,7 +280,8 @@ def binary_cross_entropy_with_logits(
     losses = logistic_loss(input, target)
     if pos_weight is not None:  # log(1 + e^-x) once more for each further unit of weight
         losses = losses + (pos_weight - 1) * target * logistic_loss(-input, input.new_zeros(()))
-    return reduced(losses if weight is None else losses * weight, reduction)
+    loss = reduced(losses if weight is None else losses * weight, reduction)
+    return named(loss, "BinaryCrossEntropyWithLogitsBackward0")
 
 
 @pointwise(spaces=(), accepts="float")
@@ -378,7 +383,8 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-target input)), then a reduction."""
     reduction = reduction_of(size_average, reduce, reduction)
-    return reduced(logistic_loss(target * input, input.new_ones(())), reduction)
+    loss = reduced(logistic_loss(target * input, input.new_ones(())), reduction)
+    return named(loss, "SoftMarginLossBackward0")
 
 
 @composite(spaces=LOSS)

@@ -241,8 +241,7 @@ def group_norm(
         )
     if n * c // num_groups * math.prod(space) == 1:
         raise ValueError(
-            "Expected more than 1 value per channel when training, got input size "
-            f"{list(input.shape)}"
+            f"Expected more than 1 value per channel when training, got input size {input.shape}"
         )
     for which, w in (("weight", weight), ("bias", bias)):
         if w is not None and w.shape != (c,):

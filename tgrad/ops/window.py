@@ -105,6 +105,9 @@ class SplitBackward(Node):
 
     __slots__ = ("dim", "unbound")
 
+    def name(self) -> str:
+        return "UnbindBackward0" if self.unbound else "SplitBackward0"
+
     def __init__(self, edge: Edge, parts: Sequence[Tensor], dim: int, unbound: bool):
         super().__init__([edge], [(p.array.shape, p.array.dtype, p.device) for p in parts])
         self.dim, self.unbound = dim, unbound

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tgrad import dtypes
 from tgrad.autograd import no_grad
 from tgrad.autograd.variable import Variable
+from tgrad.layout import channels_last, channels_last_3d
 from tgrad.nn.modules import hooks, state
 from tgrad.nn.modules.hooks import KINDS, Hooked
 from tgrad.nn.parameter import Buffer, Parameter, is_lazy
@@ -348,6 +349,7 @@ class Module(Hooked):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move to a device and/or give floating tensors a dtype: arguments as of ``Tensor.to``.
 
+        ``memory_format`` is for the tensors of its rank, others keep their own.
         Raises: TypeError for a dtype that is not floating or complex.
         """
         given = [a for a in (*args, *kwargs.values()) if isinstance(a, (dtypes.dtype, Variable))]
@@ -358,13 +360,18 @@ class Module(Hooked):
                 f"dtype={wanted[0]}"
             )
 
+        format = kwargs.pop("memory_format", None)
+        rank = {channels_last: 4, channels_last_3d: 5}.get(format)
+
         def convert(x: Tensor) -> Tensor:
-            keep = {} if x.dtype.category >= dtypes.FLOAT else {"dtype": x.dtype}
-            if not keep:
-                return x.to(*args, **kwargs)
+            options = kwargs
+            if format is not None and rank in (None, x.ndim):
+                options = {**kwargs, "memory_format": format}
+            if x.dtype.category >= dtypes.FLOAT:
+                return x.to(*args, **options) if args or options else x
             place = [a.device if isinstance(a, Variable) else a for a in args]
             place = [a for a in place if not isinstance(a, dtypes.dtype)]
-            options = {k: v for k, v in kwargs.items() if k != "dtype"}
+            options = {k: v for k, v in options.items() if k != "dtype"}
             return x.to(*place, **options) if place or options else x
 
         return self._apply(convert)

@@ -153,7 +153,7 @@ def load_own(
 
 
 def _size(x: Variable) -> str:
-    return f"Size({list(x.shape)})"
+    return repr(x.shape)
 
 
 def _put(module: Module, name: str, x: Any, given: Any, metadata: dict, key: str, errors: list):

@@ -38,6 +38,7 @@ class LambdaLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """The attributes; of each function its own attributes, None for plain functions."""
         state = super().state_dict()
+        del state["lr_lambdas"]  # the last entry, as in PyTorch's files
         state["lr_lambdas"] = [
             None if isinstance(f, types.FunctionType) else f.__dict__.copy()
             for f in self.lr_lambdas

@@ -128,3 +128,16 @@ class FashionMNIST(MNIST):
     )
     names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
              "Bag", "Ankle boot")  # fmt: skip
+
+
+class KMNIST(MNIST):
+    """70,000 cursive Japanese letters of 28 x 28 (Clanuwat et al. 2018, arXiv:1812.01718)."""
+
+    mirrors = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
+    resources = (
+        ("train-images-idx3-ubyte.gz", "bdb82020997e1d708af4cf47b453dcf7"),
+        ("train-labels-idx1-ubyte.gz", "e144d726b3acfaa3e44228e80efcd344"),
+        ("t10k-images-idx3-ubyte.gz", "5c965bf0a639b31b8f53240b1b52f4d7"),
+        ("t10k-labels-idx1-ubyte.gz", "7320c461ea6c1c855c0b718fb2a4b134"),
+    )
+    names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
