@@ -23,7 +23,7 @@ LAYERS = {
     "tgrad.kernels": 3,
     "tgrad.ops": 4,
     "tgrad.tensor": 5, "tgrad.methods": 5, "tgrad.creation": 5, "tgrad.random": 5,
-    "tgrad.conversion": 5, "tgrad.legacy": 5, "tgrad.printing": 5,
+    "tgrad.conversion": 5, "tgrad.native": 5, "tgrad.legacy": 5, "tgrad.printing": 5,
     "tgrad.nn": 6, "tgrad.optim": 6, "tgrad.utils": 6, "tgrad.datasets": 6, "tgrad.backends": 6,
     "tgrad.amp": 6, "tgrad.vision": 6, "tgrad.accelerator": 6, "tgrad.multiprocessing": 6,
     "tgrad.types": 6,

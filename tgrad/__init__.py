@@ -30,6 +30,7 @@ from tgrad.layout import (
     strided,
 )  # fmt: skip
 from tgrad.methods import IN_PLACE
+from tgrad.native import *
 from tgrad.printing import set_printoptions
 from tgrad.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,

@@ -103,7 +103,7 @@ def attach_methods(cls: type[Tensor]) -> None:
 
 
 # Views whose name_ form changes the tensor's own shape.
-RESHAPING = ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
+RESHAPING = ("as_strided", "squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
 
 
 def reshaping(name: str) -> Callable[..., Tensor]:
@@ -128,10 +128,11 @@ def reshaping(name: str) -> Callable[..., Tensor]:
 
 # In-place forms that are functions of the top level too, as in PyTorch: ``tgrad.neg_(x)``.
 IN_PLACE = """
-    abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
-    clamp clamp_max clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill fix floor
-    frac gcd i0 index_put lcm ldexp log log10 log1p log2 nan_to_num neg negative rad2deg reciprocal
-    resize_as round rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
+    abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh as_strided asin asinh atan
+    atanh ceil clamp clamp_max clamp_min clip conj_physical cos cosh deg2rad detach erf erfc exp
+    exp2 expm1 fill fix floor frac gcd i0 index_put lcm ldexp log log10 log1p log2 logit
+    nan_to_num neg negative rad2deg reciprocal resize_as round rsqrt sigmoid sin sinc sinh sqrt
+    square tan tanh trunc xlogy zero
 """
 
 

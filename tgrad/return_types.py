@@ -166,6 +166,16 @@ class linalg_ldl_factor(NamedTuple):
     pivots: Tensor
 
 
+class histogram(NamedTuple):
+    hist: Tensor
+    bin_edges: Tensor
+
+
+class histogramdd(NamedTuple):
+    hist: Tensor
+    bin_edges: tuple[Tensor, ...]
+
+
 def _repr(self: Any) -> str:
     """One field a line, as PyTorch prints them."""
     fields = zip(self._fields, self, strict=True)

@@ -12,6 +12,7 @@ from tgrad.ops.calculus import *
 from tgrad.ops.comparison import *
 from tgrad.ops.complex import *
 from tgrad.ops.conv import *
+from tgrad.ops.copies import *
 from tgrad.ops.copy import *
 from tgrad.ops.creation import *
 from tgrad.ops.ctc import *
@@ -25,6 +26,7 @@ from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.fold import *
 from tgrad.ops.grid import *
+from tgrad.ops.histogram import *
 from tgrad.ops.householder import *
 from tgrad.ops.index import *
 from tgrad.ops.likelihood import *

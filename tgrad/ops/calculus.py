@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tgrad import dtypes
+from tgrad.autograd.variable import Variable
 from tgrad.dispatch import OPS, composite
 from tgrad.ops.reduction import with_out
-from tgrad.ops.view import normalize_dim
+from tgrad.ops.view import distinct_dims, normalize_dim
 
 if TYPE_CHECKING:
     from tgrad.tensor import Tensor
@@ -102,3 +104,83 @@ def cumulative_trapezoid(
     name = "cumulative_trapezoid"
     parts, d = _panels(name, y, x, _arguments(x, dx, name), dim)
     return parts.cumsum(d)
+
+
+def _spacings(x: Tensor, spacing: Any, dims: list[int]) -> list[Any]:
+    """The step along each of ``dims``: a number, or the places of the samples."""
+    if spacing is None or isinstance(spacing, (int, float)):
+        return [1.0 if spacing is None else float(spacing)] * len(dims)
+    steps = list(spacing)
+    if len(steps) != len(dims):
+        raise RuntimeError(
+            "torch.gradient expected spacing to be unspecified, a scalar or a list of length "
+            f"{len(dims)}, but got a list of length {len(steps)}"
+        )
+    for d, step in zip(dims, steps, strict=True):
+        if isinstance(step, Variable) and tuple(step.shape) != (x.shape[d],):
+            raise RuntimeError(
+                "torch.gradient expected each element of spacing to have one dimension and as many "
+                f"elements as the input along its dim, {x.shape[d]}, but got {list(step.shape)}"
+            )
+    return steps
+
+
+def _slopes(x: Tensor, step: Any, d: int, edge_order: int) -> Tensor:
+    """The derivative along ``d``: central differences, of ``edge_order`` at both ends."""
+    n = x.shape[d]
+
+    def at(start: int, length: int = 1) -> Tensor:
+        return x.narrow(d, start, length)
+
+    along = [-1 if k == d else 1 for k in range(x.ndim)]
+    if isinstance(step, Variable):
+        h = (step[1:] - step[:-1]).to(x.dtype).reshape(along)
+        left, right = h.narrow(d, 0, n - 2), h.narrow(d, 1, n - 2)
+        first, second = h.narrow(d, 0, 1), h.narrow(d, min(1, n - 2), 1)
+        last, before = h.narrow(d, n - 2, 1), h.narrow(d, max(n - 3, 0), 1)
+        low, mid, high = at(0, n - 2), at(1, n - 2), at(2, n - 2)
+        inner = (left * left * (high - mid) + right * right * (mid - low)) / (
+            left * right * (left + right)
+        )
+    else:
+        first = second = last = before = step
+        inner = (at(2, n - 2) - at(0, n - 2)) / (2 * step)
+    head = (at(1) - at(0)) / first
+    tail = (at(n - 1) - at(n - 2)) / last
+    if edge_order == 2:
+        # The parabola through three points, differentiated at the outer one.
+        next_head, next_tail = (at(2) - at(1)) / second, (at(n - 2) - at(n - 3)) / before
+        head = head + (head - next_head) * (first / (first + second))
+        tail = tail + (tail - next_tail) * (last / (last + before))
+    return OPS["cat"].function([head, inner, tail], d)
+
+
+@composite(spaces=("tgrad",))
+def gradient(
+    input: Tensor,
+    *,
+    spacing: Any = None,
+    dim: int | Sequence[int] | None = None,
+    edge_order: int = 1,
+) -> list[Tensor]:
+    """The partial derivatives of sampled values along each of ``dim``, or of all dims.
+
+    Central differences, exact for parabolas, for places at any distance; at both ends differences
+    of ``edge_order`` 1 or 2. ``spacing`` is the distance of samples, one for each dim, or their
+    places, a vector for each dim.
+    Shape: each that of the input. Raises: RuntimeError for another order, too few samples, spacings
+    of another length, or a dim twice.
+    Source: Fornberg 1988, "Generation of finite difference formulas on arbitrarily spaced grids".
+    """
+    x = input if input.dtype.category >= dtypes.FLOAT else input.to(dtypes.get_default_dtype())
+    if edge_order not in (1, 2):
+        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    given = range(x.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    dims = list(distinct_dims("gradient", list(given), x.ndim))
+    for d in dims:
+        if x.shape[d] < edge_order + 1:
+            raise RuntimeError(
+                "torch.gradient expected each dimension size to be at least edge_order+1"
+            )
+    steps = _spacings(x, spacing, dims)
+    return [_slopes(x, step, d, edge_order) for step, d in zip(steps, dims, strict=True)]

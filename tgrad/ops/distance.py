@@ -87,7 +87,7 @@ def cdist(
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
-@composite
+@composite(inplace=True)
 @with_out
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """The slices along ``dim``, each scaled down where its p-norm exceeds ``maxnorm``.

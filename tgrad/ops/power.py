@@ -123,3 +123,15 @@ def float_power(input: Tensor | complex, exponent: Tensor | complex) -> Tensor:
         return a.to(dtypes.complex128 if a.dtype.is_complex else dtypes.float64)
 
     return pow(wide(input), wide(exponent))
+
+
+@composite(spaces=("Tensor",))
+def float_power_(input: Tensor, exponent: Tensor | complex) -> Tensor:
+    """In-place form of :func:`float_power`. Raises: RuntimeError unless the input is float64."""
+    wide = (dtypes.float64, dtypes.complex128)
+    if input.dtype not in wide:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {input.dtype.name} but the operation's "
+            "result requires dtype float64"
+        )
+    return pow_(input, exponent.to(input.dtype) if isinstance(exponent, Variable) else exponent)

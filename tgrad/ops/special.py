@@ -59,7 +59,7 @@ def isreal(input: Tensor) -> Tensor:
     return logical_or(missing, logical_not(missing))
 
 
-@composite
+@composite(inplace=True)
 def conj_physical(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
     return conj(input)
@@ -100,7 +100,7 @@ def _(g):
     return g * 0
 
 
-@composite
+@composite(inplace=True)
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 where input < 0, ``values`` where it is 0, else 1. Without gradient, as in PyTorch.
 
@@ -127,7 +127,7 @@ def _nextafter(x, other):
     return xp.nextafter(x, other)
 
 
-@composite
+@composite(inplace=True)
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
     """The next representable number from input towards ``other``.
 
@@ -306,7 +306,7 @@ def ldexp_other_backward(g, y):
     return g * y * 0.6931471805599453
 
 
-@composite(spaces=SPECIAL)
+@composite(spaces=SPECIAL, inplace=True)
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(z / (1 - z)), z the input, clamped to [eps, 1 - eps] if ``eps`` is given.
 
