@@ -60,7 +60,7 @@ TILES: dict[str, dict[str, list[Config]]] = {
     },
     "attention_backward_keys": {
         "half": [
-            tile(64, 64, 16, 8, 2), tile(64, 64, 32, 8, 3), tile(64, 64, 64, 8, 3),
+            tile(64, 64, 16, 8, 2), tile(64, 64, 32, 8, 2), tile(64, 64, 64, 8, 2),
             tile(32, 64, 128, 8, 2), tile(32, 32, 256, 8, 1),
         ],
         "ragged": [

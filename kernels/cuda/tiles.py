@@ -88,12 +88,15 @@ DESCRIPTOR_TILES: dict[str, list[Config]] = {
     ],
 }  # fmt: skip
 # Warps of their own for loads and products pay or not by shape and GPU: a tuner's choice only.
-# 128 x 256 spills 328 bytes where a whole matrix is added; tf32 does not compile so for sm_90.
+# 128 x 256 spills 328 bytes where a whole matrix is added; tf32 does not compile so for sm_90, nor
+# does a tile that is stored in parts with Triton 3.6.
+IN_PARTS = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 7)
 SPECIALIZED_TILES: dict[str, list[Config]] = {
     "half": [
-        Config(128, 128, 64, 4, 4, tma=True, persistent=True, warp_specialize=True, subtiles=2),
+        Config(128, 128, 64, 4, 4, tma=True, persistent=True, warp_specialize=True,
+               subtiles=2 if IN_PARTS else 1),
     ],
-}
+}  # fmt: skip
 
 
 # On sm_80 factors pass through registers, where both halves of a 128 x 128 tile's spill 496 bytes.
@@ -350,6 +353,8 @@ def engine_refusal(c: Config, kind: str) -> str:
         return "is persistent, specialised or split without descriptors"
     if c.warp_specialize and not (c.persistent and c.num_warps == 4 and c.block_m >= 128):
         return "specialises warps of another number than 4, or of one tile"
+    if c.warp_specialize and c.subtiles > 1 and not IN_PARTS:
+        return "specialises warps and stores in parts, which Triton 3.6 does not compile"
     if c.warp_specialize and kind != "half":
         return "specialises warps, which Triton 3.9 compiles for sm_90 in half types only"
     if c.split_k > 1 and c.persistent and c.warp_specialize:
