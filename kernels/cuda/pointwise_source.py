@@ -175,7 +175,11 @@ def tiled(pattern: str, access: tuple[str, ...], outer: int, transposed: bool) -
             parts.append(f"(offs_n{'' if n == '1' else f' * (step_{o}_n{by})'})[None, :]")
         steps += [*far, *[f"step_{o}_m"] * (transposed and m == "x"), *[f"step_{o}_n"] * (n == "x")]
         mask = " & ".join(["mask_m"] * (m != "0") + ["mask_n"] * (n != "0"))
-        loads[o] = f"tl.load({' + '.join(parts)}{', mask=' + mask if mask else ''})"
+        load = f"tl.load({' + '.join(parts)}{', mask=' + mask if mask else ''})"
+        if m != "0" and n == "0" and o[0] == "x":
+            # As (BLOCK_M, 1), Triton 3.6 would load each element of a column once a column.
+            load = f"{load.replace('[:, None]', '').replace('mask_m', 'offs_m < size_m')}[:, None]"
+        loads[o] = load
     shape = "(BLOCK_M, BLOCK_N)"
     lines += [*constant(pattern, shape), *varying(pattern, loads, shape)]
     for y in outputs(pattern):
