@@ -276,6 +276,14 @@ def nothing(rank: int) -> None:
     pass
 
 
+def test_spawn_starts_new_interpreters_whatever_it_is_told():
+    with pytest.warns(FutureWarning, match="got 'fork', which is not used"):
+        context = mp.spawn(nothing, nprocs=1, join=False, start_method="fork")
+    assert context is not None and context.processes[0]._start_method == "spawn"
+    while not context.join():
+        pass
+
+
 def test_joining_processes_that_have_ended_is_true_again():
     context = mp.start_processes(nothing, nprocs=2, join=False, start_method="fork")
     assert context is not None

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tgrad.amp import autocast_mode
-from tgrad.amp.autocast_mode import autocast as _autocast
-from tgrad.amp.deprecated import warn_of
-from tgrad.amp.grad_scaler import GradScaler as _GradScaler
+from tgrad.amp.deprecated import older_names, warn_of
 from tgrad.dtypes import dtype, float16
 from tgrad.runtime import cuda
 
@@ -21,29 +19,7 @@ def amp_definitely_not_available() -> bool:
     return not cuda.is_available()
 
 
-class autocast(_autocast):
-    """``tgrad.amp.autocast("cuda", ...)`` is the name to use."""
-
-    def __init__(self, enabled: bool = True, dtype: dtype = float16, cache_enabled: bool = True):
-        warn_of("cuda.amp.autocast(...)", "amp.autocast('cuda', ...)")
-        super().__init__("cuda", dtype, enabled, cache_enabled)
-
-
-class GradScaler(_GradScaler):
-    """``tgrad.amp.GradScaler("cuda", ...)`` is the name to use."""
-
-    def __init__(
-        self,
-        init_scale: float = 2.0**16,
-        growth_factor: float = 2.0,
-        backoff_factor: float = 0.5,
-        growth_interval: int = 2000,
-        enabled: bool = True,
-    ):
-        warn_of("cuda.amp.GradScaler(...)", "amp.GradScaler('cuda', ...)")
-        super().__init__(
-            "cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled
-        )
+autocast, GradScaler = older_names("cuda", float16)
 
 
 def custom_fwd(fwd: Callable[..., Any] | None = None, *, cast_inputs: dtype | None = None) -> Any:

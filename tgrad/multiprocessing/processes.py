@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable
 from multiprocessing import connection
@@ -182,5 +183,12 @@ def spawn(
     start_method: str = "spawn",
 ) -> ProcessContext | None:
     """:func:`start_processes` of new interpreters. ``fn`` must be a module's own, so that they can
-    import it."""
-    return start_processes(fn, args, nprocs, join, daemon, start_method)
+    import it. Another ``start_method`` is warned of and not used."""
+    if start_method != "spawn":
+        warnings.warn(
+            f"spawn: expected start_method 'spawn', got {start_method!r}, which is not used; "
+            "tgrad.multiprocessing.start_processes takes it.",
+            FutureWarning,
+            stacklevel=2,
+        )
+    return start_processes(fn, args, nprocs, join, daemon)
