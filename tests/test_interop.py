@@ -264,3 +264,11 @@ def test_a_gpu_tensor_is_copied_for_a_consumer_on_the_host():
     assert a.tolist() == [[1.0, 2.0]]
     with pytest.raises(BufferError, match="a copy is needed"):
         x.__dlpack__(dl_device=(1, 0), copy=False)
+
+
+def test_numpy_functions_of_a_tensor_give_tensors():
+    x = tgrad.tensor([1.0, 4.0])
+    assert tgrad.tensor([1.0, 2.0]).equal(np.sqrt(x)) and np.add(x, 1).dtype is tgrad.float32
+    assert np.isfinite(x).dtype is tgrad.uint8  # as PyTorch has it
+    with pytest.raises(RuntimeError, match="requires grad"):
+        np.sqrt(x.requires_grad_())

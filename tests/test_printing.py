@@ -290,6 +290,7 @@ def test_a_node_is_named_as_pytorch_names_it_and_has_a_class_of_that_name():
     x = tgrad.ones(3, 4, requires_grad=True)
     loss = tgrad.nn.functional.mse_loss(x, tgrad.zeros(3, 4))
     assert repr(loss) == "tensor(1., grad_fn=<MseLossBackward0>)"
+    assert type(loss.grad_fn).__name__ == "MseLossBackward0"
     assert repr(x[0]).endswith("grad_fn=<SelectBackward0>)")
     node = (x + 1).grad_fn
     assert type(node).__name__ == node.name() == "AddBackward0" and type(node) is type(

@@ -63,6 +63,11 @@ class Conversion(Variable):
             return a.astype(dtype)
         return a.copy() if copy else a
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """A tensor of what a NumPy function computed from this one: ``np.sin(x)``."""
+        a = np.asarray(array)  # 0/1 for truth values, as in PyTorch
+        return wrap(a.astype(np.uint8) if a.dtype == np.bool_ else a, CPU)
+
     def host(self) -> np.ndarray:
         """A NumPy array of the values: shared on the CPU, copied from a GPU."""
         a = self.array

@@ -70,11 +70,3 @@ def _of_slice(index: Any) -> str:
 def _of_order(order: Sequence[int]) -> str:
     moved = sum(i != d for i, d in enumerate(order))
     return "Transpose" if moved == 2 and len(order) > 2 else "Permute"
-
-
-def named(y: Any, name: str) -> Any:
-    """``y``, whose node is printed as ``name``: for what composites compute in several ops."""
-    node = y.node
-    if node is not None and y.base is None:
-        node.label = name
-    return y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -117,7 +118,8 @@ class Together(Rule):
 class OpNode(Node):
     """Saved values live in ``saved``, one list per rule, in the order of the rule's names."""
 
-    __slots__ = ("label", "op", "rules", "saved")  # label: where a composite gave the node a name
+    __slots__ = ("op", "rules", "saved")
+    label: str | None = None  # of the classes of nodes that a composite names
 
     def __init__(self, op: Op, edges: Sequence[Edge | None], meta: list[Meta]):
         super().__init__(edges, meta)
@@ -127,8 +129,7 @@ class OpNode(Node):
 
     def name(self) -> str:
         """What PyTorch calls it (``naming``)."""
-        given = getattr(self, "label", None)
-        return given or node_name(self.op.name, self.edges, self.meta, self.saved)
+        return self.label or node_name(self.op.name, self.edges, self.meta, self.saved)
 
     def save_inputs(
         self, args: Sequence[Any], inputs: Sequence[Any], overwritten: Any = None
@@ -226,6 +227,19 @@ def node_class(op: Op) -> type[OpNode]:
     if made is None:
         made = op.node_class = type(class_name(op.name), (OpNode,), {"__slots__": ()})
     return made
+
+
+@functools.cache
+def _labelled(name: str) -> type[OpNode]:
+    return type(name, (OpNode,), {"__slots__": (), "label": name})
+
+
+def named(y: Variable, name: str) -> Any:
+    """``y``, whose node is now ``name``'s: for what composites compute in several ops."""
+    node = y.node
+    if isinstance(node, OpNode):
+        node.__class__ = _labelled(name)
+    return y
 
 
 def _spec(x: Any) -> Any:

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from tgrad import dtypes
-from tgrad.autograd.naming import named
+from tgrad.autograd.recorded import named
 from tgrad.autograd.variable import Variable
 from tgrad.dispatch import composite, gradient
 from tgrad.ops.loss import reduction_of

@@ -24,7 +24,7 @@ class _Indexed(Module):
         return str(i % n)
 
     def _renumber(self, children: Iterable[Module | None]) -> None:
-        self._modules = OrderedDict((str(i), m) for i, m in enumerate(children))
+        self._modules = {str(i): m for i, m in enumerate(children)}
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -32,15 +32,17 @@ class Module(Hooked):
 
     training: bool
     _version = 1
-    _parameters: OrderedDict[str, Parameter | None]
-    _buffers: OrderedDict[str, Tensor | None]
-    _modules: OrderedDict[str, Module | None]
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
     _non_persistent_buffers_set: set[str]
 
     def __init__(self) -> None:
         own = self.__dict__
         own["training"] = True
-        for name in ("_parameters", "_buffers", "_modules", *KINDS):
+        for name in ("_parameters", "_buffers", "_modules"):
+            own[name] = {}
+        for name in KINDS:
             own[name] = OrderedDict()
         own["_non_persistent_buffers_set"] = set()
 
