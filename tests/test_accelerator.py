@@ -232,7 +232,8 @@ def fake_nvml(loaded: bool) -> types.ModuleType:
     made = types.ModuleType("pynvml")
     rates = types.SimpleNamespace(gpu=99, memory=12)
     made.__dict__.update(
-        NVMLError_DriverNotLoaded=NotLoaded, nvmlInit=start, nvmlDeviceGetHandleByPciBusId=handle,
+        NVMLError_DriverNotLoaded=NotLoaded, NVMLError_LibraryNotFound=NotLoaded,
+        nvmlInit=start, nvmlDeviceGetHandleByPciBusId=handle,
         nvmlDeviceGetTemperature=lambda h, sensor: {0: 40}[sensor],
         nvmlDeviceGetPowerUsage=lambda h: 70000,
         nvmlDeviceGetClockInfo=lambda h, clock: {1: 1980}[clock],
@@ -253,3 +254,55 @@ def test_sensors_are_read_through_nvml(name: str, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(ModuleNotFoundError, match="nvidia-ml-py"):
         read()
+
+
+# ---- profilers -----------------------------------------------------------------------------------
+
+
+def fake_nvtx(calls: list) -> types.ModuleType:
+    made = types.ModuleType("nvtx")
+    for name in ("push_range", "pop_range", "start_range", "end_range", "mark"):
+        made.__dict__[name] = lambda *a, name=name: calls.append((name, *a)) or (7, *a)
+    return made
+
+
+def test_ranges_are_named_through_nvtx(monkeypatch):
+    nvtx, calls = tgrad.cuda.nvtx, []
+    monkeypatch.setitem(sys.modules, "nvtx", fake_nvtx(calls))
+    assert nvtx.range_push("step") == 0
+    with pytest.raises(KeyError), nvtx.range("part {} of {n}", 1, n=2):
+        assert nvtx.range_push("inner") == 2 and nvtx.range_pop() == 2
+        raise KeyError
+    assert nvtx.range_pop() == 0
+    nvtx.range_end(nvtx.range_start("apart"))
+    nvtx.range_end(None)
+    nvtx.mark("now")
+    assert calls == [
+        ("push_range", "step"), ("push_range", "part 1 of 2"), ("push_range", "inner"),
+        ("pop_range",), ("pop_range",), ("pop_range",), ("start_range", "apart"),
+        ("end_range", (7, "apart")), ("mark", "now"),
+    ]  # fmt: skip
+    monkeypatch.setitem(sys.modules, "nvtx", None)
+    with pytest.raises(RuntimeError, match="NVTX functions not installed"):
+        nvtx.range_push("step")
+
+
+def test_the_emulator_has_no_profiler_to_start():
+    with tgrad.cuda.profiler.profile():
+        tgrad.ones(1, device="cuda")
+
+
+@on_fake_driver()
+def test_the_drivers_profiler_is_started_and_stopped():
+    import tgrad
+    from tests.fake_driver.record import Fake
+
+    tgrad.ones(1, device="cuda")
+    fake = Fake()
+    fake.calls()
+    try:
+        with tgrad.cuda.profiler.profile():
+            raise KeyError
+    except KeyError:
+        names = [call.name for call in fake.calls()]
+    assert [n for n in names if "Profiler" in n] == ["cuProfilerStart", "cuProfilerStop"]

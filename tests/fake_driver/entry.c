@@ -61,6 +61,8 @@ static const struct { const char *name; void *function; int since; } ENTRIES[] =
     ANSWER("cuCtxGetDevice", cuCtxGetDevice, 2000),
     ANSWER("cuCtxGetStreamPriorityRange", cuCtxGetStreamPriorityRange, 5050),
     ANSWER("cuCtxSynchronize", cuCtxSynchronize, 2000),
+    ANSWER("cuProfilerStart", cuProfilerStart, 4000),
+    ANSWER("cuProfilerStop", cuProfilerStop, 4000),
     ANSWER("cuMemGetInfo", cuMemGetInfo_v2, 3020),
     ANSWER("cuMemAlloc", cuMemAlloc_v2, 3020),
     ANSWER("cuMemFree", cuMemFree_v2, 3020),

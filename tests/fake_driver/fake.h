@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Of cudaProfiler.h, which Triton does not bring along.
+CUresult cuProfilerStart(void);
+CUresult cuProfilerStop(void);
+
 enum { MAX_ARGS = 12, MAX_DEVICES = 8 };
 
 typedef struct {

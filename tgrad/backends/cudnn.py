@@ -6,9 +6,10 @@ convolutions follow ``tgrad.set_float32_matmul_precision``, so that it reads as 
 where PyTorch's is True. ``fp32_precision`` and ``conv.fp32_precision`` set the same by name.
 Recurrent layers follow products.
 
-``enabled``, ``benchmark``, ``deterministic`` and ``benchmark_limit`` are kept and read back, and
-change nothing: there is one way to convolve, whose sums are added in the same order at every run,
-and its tiles are chosen from tables (``tgrad tune`` races them, whenever asked).
+``enabled``, ``benchmark`` and ``deterministic`` are kept and read back, and change nothing: there
+is one way to convolve, whose sums are added in the same order at every run, and its tiles are
+chosen from tables (``tgrad tune`` races them). ``benchmark_limit`` is None, as in PyTorch without
+cuDNN.
 """
 
 from __future__ import annotations

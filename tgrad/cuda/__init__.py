@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tgrad import legacy
-from tgrad.cuda import amp, graphs, memory, random
+from tgrad.cuda import amp, graphs, memory, nvtx, profiler, random
 from tgrad.cuda.device import (
     can_device_access_peer,
     current_device,
@@ -108,9 +108,9 @@ __all__ = [
     "make_graphed_callables", "manual_seed", "manual_seed_all", "max_memory_allocated",
     "max_memory_cached", "max_memory_reserved", "mem_get_info", "memory", "memory_allocated",
     "memory_cached", "memory_reserved", "memory_stats", "memory_stats_as_nested_dict",
-    "memory_summary", "memory_usage", "power_draw", "random", "reset_accumulated_memory_stats",
-    "reset_max_memory_allocated", "reset_max_memory_cached", "reset_peak_host_memory_stats",
-    "reset_peak_memory_stats", "seed", "seed_all", "set_device",
+    "memory_summary", "memory_usage", "nvtx", "power_draw", "profiler", "random",
+    "reset_accumulated_memory_stats", "reset_max_memory_allocated", "reset_max_memory_cached",
+    "reset_peak_host_memory_stats", "reset_peak_memory_stats", "seed", "seed_all", "set_device",
     "set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all", "set_stream",
     "set_sync_debug_mode", "stream", "synchronize", "temperature", "utilization",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ def _nvml(where: Where) -> tuple[Any, Any]:
         ) from error
     try:
         nvml.nvmlInit()
-    except nvml.NVMLError_DriverNotLoaded as error:
+    except (nvml.NVMLError_DriverNotLoaded, nvml.NVMLError_LibraryNotFound) as error:
         raise RuntimeError("cuda driver can't be loaded, is cuda enabled?") from error
     found = get_device_properties(where)
     place = f"{found.pci_domain_id:08x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
