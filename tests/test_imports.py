@@ -32,7 +32,8 @@ LAYERS = {
     "tgrad": 7,
     "tgrad.cli": 8, "tgrad.commands": 8, "tgrad.examples": 8,
     "tgrad.kernels.samples": 8, "tgrad.kernels.gate": 8,
-    "tgrad.foreach": 8, "tgrad.kernels.__main__": 8, "tgrad.profiler": 8, "tgrad.tuner": 8,
+    "tgrad.einops": 8, "tgrad.foreach": 8,
+    "tgrad.kernels.__main__": 8, "tgrad.profiler": 8, "tgrad.tuner": 8,
 }  # fmt: skip
 
 # Imports inside functions that go up: (file, module) and why.
@@ -42,7 +43,7 @@ UPWARD = {
 }
 
 HEAVY = ("torch", "triton", "cuda", "scipy", "matplotlib", "tqdm", "PIL", "pytest", "hypothesis",
-         "safetensors")  # fmt: skip
+         "safetensors", "einops")  # fmt: skip
 
 
 def sources() -> list[Path]:
