@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -95,14 +96,37 @@ def test_unfit_values_are_refused(call: Any, error: type[Exception]):
     assert tgrad.get_deterministic_debug_mode() == 0 and not tgrad.is_warn_always_enabled()
 
 
-def test_threads_between_ops_are_kept_and_denormals_stay():
+def test_threads_between_ops_are_kept():
     before = tgrad.get_num_interop_threads()
     assert before >= 1
     tgrad.set_num_interop_threads(3)
     assert tgrad.get_num_interop_threads() == 3
     tgrad.set_num_interop_threads(before)
+
+
+@pytest.mark.parametrize("n", [5, 3_000_000])  # one loop, and shares of several threads
+@pytest.mark.parametrize("dtype, tiny", [(tgrad.float32, 1e-40), (tgrad.float64, 1e-310)])
+def test_denormals_are_flushed_where_that_is_supported(n: int, dtype: Any, tiny: float):
+    threads, x = tgrad.get_num_threads(), tgrad.full((n,), tiny, dtype=dtype)
+    tgrad.set_num_threads(2)
+    try:
+        supported = tgrad.set_flush_denormal(True)
+        assert supported is (sys.platform == "linux" and platform.machine() == "x86_64")
+        halves = (x * 0.5).count_nonzero().item(), x.exp().sub(1).count_nonzero().item()
+        assert halves == ((0, 0) if supported else (n, 0))
+        assert tgrad.set_flush_denormal(False) is supported
+        assert (x * 0.5).count_nonzero().item() == n
+    finally:
+        tgrad.set_flush_denormal(False)
+        tgrad.set_num_threads(threads)
+
+
+def test_elsewhere_denormals_are_computed_with(monkeypatch):
+    from tgrad.runtime import denormals
+
+    monkeypatch.setattr(denormals, "_environment", lambda: None)
     assert tgrad.set_flush_denormal(True) is False
-    assert tgrad.tensor([1e-40]).mul(1).tolist()[0] > 0
+    assert tgrad.tensor([1e-40]).mul(1).count_nonzero().item() == 1
 
 
 def test_warnings_come_once_or_always():

@@ -35,12 +35,13 @@ from tgrad.printing import set_printoptions
 from tgrad.random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
+from tgrad.runtime.denormals import set_flush_denormal
 from tgrad.runtime.pool import OutOfMemoryError
 from tgrad.runtime.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from tgrad.runtime.settings import (
     are_deterministic_algorithms_enabled, get_deterministic_debug_mode,
     is_deterministic_algorithms_warn_only_enabled, is_warn_always_enabled,
-    set_deterministic_debug_mode, set_flush_denormal, set_warn_always,
+    set_deterministic_debug_mode, set_warn_always,
     use_deterministic_algorithms,
 )  # fmt: skip
 from tgrad.runtime.threads import (

@@ -79,12 +79,6 @@ def is_warn_always_enabled() -> bool:
     return _Warnings.always
 
 
-def set_flush_denormal(mode: bool) -> bool:
-    """False: NumPy leaves no way to flush denormal floats to zero, and they are computed with."""
-    del mode
-    return False
-
-
 class _Attention:
     """Which of PyTorch's ways of attention are allowed. ``flash``, ``mem_efficient`` and ``cudnn``
     are three names of the one fused kernel; ``math`` is plain products."""
