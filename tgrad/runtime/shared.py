@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +26,8 @@ def anonymous() -> int:
     """A descriptor of memory without a name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("tgrad")
+    import tempfile
+
     with tempfile.TemporaryFile() as file:  # has no name either
         return os.dup(file.fileno())
 
