@@ -215,6 +215,10 @@ SENSORS = {
 }  # fmt: skip
 
 
+RUNNING = [types.SimpleNamespace(pid=41, usedGpuMemory=3 << 20),
+           types.SimpleNamespace(pid=42, usedGpuMemory=None)]  # fmt: skip
+
+
 def fake_nvml(loaded: bool) -> types.ModuleType:
     """The package, for a GPU at the emulator's place on the bus."""
 
@@ -239,6 +243,7 @@ def fake_nvml(loaded: bool) -> types.ModuleType:
         nvmlDeviceGetClockInfo=lambda h, clock: {1: 1980}[clock],
         nvmlDeviceGetUtilizationRates=lambda h: rates,
         nvmlDeviceGetMemoryInfo=lambda h: types.SimpleNamespace(used=1 << 30),
+        nvmlDeviceGetComputeRunningProcesses=lambda h: RUNNING,
     )  # fmt: skip
     return made
 
@@ -254,6 +259,34 @@ def test_sensors_are_read_through_nvml(name: str, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(ModuleNotFoundError, match="nvidia-ml-py"):
         read()
+
+
+def test_processes_on_the_gpu_are_listed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(True))
+    first, *lines = tgrad.cuda.list_gpu_processes().splitlines()
+    assert first == "GPU:0" and [line.split()[1:4:2] for line in lines] == [
+        ["41", "3.000"], ["42", "0.000"]
+    ]  # fmt: skip
+    monkeypatch.setattr(sys.modules["pynvml"], "nvmlDeviceGetComputeRunningProcesses", lambda h: [])
+    assert tgrad.cuda.list_gpu_processes(0) == "GPU:0\nno processes are running"
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(False))
+    assert "driver can't be loaded" in tgrad.cuda.list_gpu_processes()
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert "install nvidia-ml-py" in tgrad.cuda.list_gpu_processes()
+
+
+@on_fake_driver()
+def test_counts_of_page_locked_memory_start_again():
+    import tgrad
+
+    x = tgrad.ones(1000).pin_memory()
+    nested = tgrad.cuda.host_memory_stats_as_nested_dict()
+    assert nested["allocated_bytes"]["all"]["allocated"] >= x.nbytes
+    tgrad.cuda.reset_accumulated_host_memory_stats()
+    nested = tgrad.cuda.host_memory_stats_as_nested_dict()
+    assert nested["allocated_bytes"]["all"]["allocated"] == 0
+    assert nested["allocated_bytes"]["all"]["current"] >= x.nbytes
+    tgrad.cuda.ipc_collect()
 
 
 # ---- profilers -----------------------------------------------------------------------------------

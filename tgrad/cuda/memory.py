@@ -17,11 +17,14 @@ from tgrad.runtime.array import CudaArray
 from tgrad.runtime.pool import OutOfMemoryError, readable
 from tgrad.runtime.stream import ExternalStream, Stream, current_stream, index_of
 
-__all__ = ["OutOfMemoryError", "caching_allocator_alloc", "caching_allocator_delete", "empty_cache",
-           "get_allocator_backend", "get_per_process_memory_fraction", "host_memory_stats",
-           "max_memory_allocated", "max_memory_cached", "max_memory_reserved", "mem_get_info",
-           "memory_allocated", "memory_cached", "memory_reserved", "memory_stats",
-           "memory_stats_as_nested_dict", "memory_summary", "reset_accumulated_memory_stats",
+__all__ = ["OutOfMemoryError", "caching_allocator_alloc",
+           "caching_allocator_delete", "empty_cache", "get_allocator_backend",
+           "get_per_process_memory_fraction", "host_memory_stats",
+           "host_memory_stats_as_nested_dict", "ipc_collect",
+           "max_memory_allocated", "max_memory_cached", "max_memory_reserved",
+           "mem_get_info", "memory_allocated", "memory_cached", "memory_reserved",
+           "memory_stats", "memory_stats_as_nested_dict", "memory_summary",
+           "reset_accumulated_host_memory_stats", "reset_accumulated_memory_stats",
            "reset_max_memory_allocated", "reset_max_memory_cached",
            "reset_peak_host_memory_stats", "reset_peak_memory_stats",
            "set_per_process_memory_fraction"]  # fmt: skip
@@ -108,8 +111,12 @@ def memory_stats(device: Device = None) -> dict[str, int]:
 
 def memory_stats_as_nested_dict(device: Device = None) -> dict[str, Any]:
     """:func:`memory_stats` with a dict for each level of the names."""
+    return _nested(memory_stats(device))
+
+
+def _nested(stats: dict[str, int]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
-    for name, value in memory_stats(device).items():
+    for name, value in stats.items():
         place, *path = nested, *name.split(".")
         for part in path[:-1]:
             place = place.setdefault(part, {})
@@ -145,6 +152,16 @@ def host_memory_stats() -> dict[str, int]:
     return accounts.stats(cuda.active().pinned)
 
 
+def host_memory_stats_as_nested_dict() -> dict[str, Any]:
+    """:func:`host_memory_stats` with a dict for each level of the names."""
+    return _nested(host_memory_stats())
+
+
+def reset_accumulated_host_memory_stats() -> None:
+    """Start the counts of page-locked memory that was ever allocated and freed again from 0."""
+    accounts.reset_accumulated(cuda.active().pinned)
+
+
 def reset_peak_host_memory_stats() -> None:
     """Start counting peaks of page-locked memory again from what is held now."""
     cuda.active().pinned.reset_peaks()
@@ -164,6 +181,10 @@ def empty_cache() -> None:
     """
     if cuda._active is not None:
         cuda._active.empty_cache()
+
+
+def ipc_collect() -> None:
+    """Nothing to collect: a GPU's memory is not shared with other processes, which get copies."""
 
 
 def set_per_process_memory_fraction(fraction: float, device: Device = None) -> None:

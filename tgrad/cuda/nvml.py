@@ -7,9 +7,10 @@ from typing import Any
 
 from tgrad.cuda.device import get_device_properties
 from tgrad.device import device
+from tgrad.runtime.stream import index_of
 
-__all__ = ["clock_rate", "device_memory_used", "memory_usage", "power_draw", "temperature",
-           "utilization"]  # fmt: skip
+__all__ = ["clock_rate", "device_memory_used", "list_gpu_processes", "memory_usage", "power_draw",
+           "temperature", "utilization"]  # fmt: skip
 
 Where = str | int | device | None
 
@@ -84,3 +85,18 @@ def clock_rate(device: Where = None) -> int:
     """
     nvml, handle = _nvml(device)
     return nvml.nvmlDeviceGetClockInfo(handle, 1)
+
+
+def list_gpu_processes(device: Where = None) -> str:
+    """The processes that use the GPU and their memory, a line each; or why they cannot be told."""
+    try:
+        nvml, handle = _nvml(device)
+    except ModuleNotFoundError:
+        return "pynvml module not found, please install nvidia-ml-py"
+    except RuntimeError as error:
+        return str(error)
+    lines = [f"GPU:{index_of(device)}"]
+    for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
+        used = (process.usedGpuMemory or 0) / (1 << 20)  # None where the system does not tell
+        lines.append(f"process {process.pid:>10d} uses {used:>12.3f} MB GPU memory")
+    return "\n".join(lines if len(lines) > 1 else [*lines, "no processes are running"])
