@@ -12,6 +12,7 @@ from tgrad.runtime.current import here
 from tgrad.runtime.graph import CUDAGraph, PoolHandle, graph, graph_pool_handle
 from tgrad.runtime.stream import Stream, current_stream, stream
 from tgrad.tensor import Tensor
+from tgrad.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 __all__ = [
     "CUDAGraph", "graph", "graph_pool_handle", "is_current_stream_capturing",
@@ -86,7 +87,7 @@ def warm_up(sections: Sequence[Section], count: int) -> None:
     with stream(side):
         for section in sections:
             for _ in range(count):
-                outputs, _ = flatten(section.function(*section.args))
+                outputs = tree_leaves(section.function(*section.args))
                 section.gradients(outputs, [y.new_zeros(y.shape) for y in tracked(outputs)])
     before.wait_stream(side)
 
@@ -98,7 +99,7 @@ class Section:
         from tgrad.nn import Module
 
         self.function, self.args, self.allow_unused = function, args, allow_unused
-        self.samples, _ = flatten(args)
+        self.samples = tree_leaves(args)
         self.module = function if isinstance(function, Module) else None
         parameters: list[Tensor] = []
         if self.module is not None:
@@ -128,7 +129,7 @@ class Section:
     def record(self, pool: PoolHandle) -> None:
         with graph(self.forward, pool=pool):
             outputs = self.function(*self.args)
-        self.outputs, self.rebuild = flatten(outputs)
+        self.outputs, self.form = tree_flatten(outputs)
 
     def record_backward(self, pool: PoolHandle) -> None:
         self.output_gradients = [y.new_zeros(y.shape) for y in tracked(self.outputs)]
@@ -138,7 +139,7 @@ class Section:
         self.outputs = [y.detach() for y in self.outputs]
 
     def __call__(self, *args: Any) -> Any:
-        given, _ = flatten(args)
+        given = tree_leaves(args)
         if len(given) != len(self.samples):
             raise RuntimeError(
                 f"a graphed callable takes the {len(self.samples)} tensors of its sample_args, got "
@@ -151,7 +152,7 @@ class Section:
                     f"{describe(x)}, recorded was {describe(sample)}"
                 )
         made = Graphed.apply(self, *given, *self.inputs[len(given) :])
-        return self.rebuild(iter(made if isinstance(made, tuple) else (made,)))
+        return tree_unflatten(made if isinstance(made, tuple) else (made,), self.form)
 
     def graphed(self) -> Any:
         """The callable that replays; for a module, itself with another ``forward``."""
@@ -224,16 +225,3 @@ def check(module: Any) -> None:
             f"make_graphed_callables: {name} has buffers that require grad. In it only parameters "
             "may be trainable."
         )
-
-
-def flatten(value: Any) -> tuple[list, Callable]:
-    """The leaves of nested tuples, lists and dicts; and what makes such a value of an iterator."""
-    if isinstance(value, dict):
-        leaves, rebuild = flatten(list(value.values()))
-        return leaves, lambda found: dict(zip(value, rebuild(found), strict=True))
-    if not isinstance(value, (tuple, list)):
-        return [value], next
-    parts = [flatten(v) for v in value]
-    make = getattr(type(value), "_make", type(value))  # of a named tuple
-    leaves = [leaf for found, _ in parts for leaf in found]
-    return leaves, lambda found: make([rebuild(found) for _, rebuild in parts])
