@@ -193,6 +193,27 @@ def test_libraries_that_are_not_used_are_not_available():
         raise AssertionError
 
 
+@pytest.mark.parametrize("kind", ["linalg", "blas"])
+def test_no_library_of_linear_algebra_can_be_preferred(kind: str):
+    choose: Any = getattr(backends.cuda, f"preferred_{kind}_library")
+    default = choose()
+    assert default.name == "Default" and choose("default") is choose(default) is default
+    others = {"linalg": ("cusolver", "magma"), "blas": ("cublas", "cublaslt", "ck")}[kind]
+    for wrong, match in ((others[0], "calls no such library"), (others[1], "calls no such library"),
+                         ("lapack", "Choose from"), (3, "Unknown input value type")):  # fmt: skip
+        with pytest.raises(RuntimeError, match=match):
+            choose(wrong)
+    assert choose() is default
+
+
+def test_the_fast_path_of_attention_layers_is_kept():
+    mha = backends.mha
+    assert mha.get_fastpath_enabled() is True
+    mha.set_fastpath_enabled(False)
+    assert mha.get_fastpath_enabled() is False
+    mha.set_fastpath_enabled(True)
+
+
 # ---- attention -----------------------------------------------------------------------------------
 
 

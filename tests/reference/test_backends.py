@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
     "cuda.is_built", "cuda.enable_flash_sdp", "cuda.sdp_kernel", "mps.is_available",
     "mkl.is_available", "openmp.is_available", "opt_einsum.flags", "cpu.get_cpu_capability",
     "cudnn.version", "cudnn.is_acceptable", "flags",
+    "cuda.preferred_linalg_library", "mha.set_fastpath_enabled",
 ])  # fmt: skip
 def test_functions_take_pytorchs_arguments(name: str):
     ours: Any = tgrad.backends
@@ -46,6 +47,8 @@ def test_settings_start_as_pytorchs_do(name: str):
     "cuda.matmul.allow_tf32 = 1", "cuda.matmul.typo = 1", "cudnn.conv.typo = 1",
     "cudnn.benchmark = 3", "cudnn.enabled = 'x'", "cuda.matmul.fp32_precision = 'foo'",
     "cuda.matmul.fp32_precision = 'bf16'", "cuda.enable_flash_sdp(1)", "cuda.enable_math_sdp(1)",
+    "cuda.preferred_linalg_library('x')", "cuda.preferred_linalg_library(3)",
+    "cuda.preferred_linalg_library('magma')",
     "cuda.matmul.allow_fp16_reduced_precision_reduction = 3",
 ])  # fmt: skip
 def test_unfit_values_raise_pytorchs_errors(code: str):

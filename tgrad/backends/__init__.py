@@ -12,11 +12,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from tgrad.backends import cpu, cuda, cudnn, mkl, mkldnn, mps, openmp, opt_einsum
+from tgrad.backends import cpu, cuda, cudnn, mha, mkl, mkldnn, mps, openmp, opt_einsum
 from tgrad.backends.settings import Setting, install
 from tgrad.runtime.precision import get_fp32_precision, set_fp32_precision
 
-__all__ = ["cpu", "cuda", "cudnn", "flags", "mkl", "mkldnn", "mps", "openmp",
+__all__ = ["cpu", "cuda", "cudnn", "flags", "mha", "mkl", "mkldnn", "mps", "openmp",
            "opt_einsum"]  # fmt: skip
 
 fp32_precision: str

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from tgrad.backends.libraries import preferred_blas_library, preferred_linalg_library
 from tgrad.backends.settings import Fixed, Setting, install, is_bool
 from tgrad.execute import fallback as _fallback
 from tgrad.runtime import cuda as _cuda
@@ -21,7 +22,8 @@ __all__ = [
     "allow_fp16_bf16_reduction_math_sdp", "cudnn_sdp_enabled", "enable_cudnn_sdp",
     "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled",
     "fp16_bf16_reduction_math_sdp_allowed", "is_built", "is_flash_attention_available",
-    "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled", "sdp_kernel",
+    "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled",
+    "preferred_blas_library", "preferred_linalg_library", "sdp_kernel",
 ]  # fmt: skip
 
 fallback: str
