@@ -38,6 +38,7 @@ LAYERS = {
 
 # Imports inside functions that go up: (file, module) and why.
 UPWARD = {
+    ("tgrad/autograd/profiler.py", "tgrad.profiler"): "an older path of tgrad.profiler",
     ("tgrad/autograd/functional.py", "tgrad.ops.shape"): "jacobians are stacked by an op",
     ("tgrad/runtime/gpu.py", "tgrad.kernels.cuda.copy"): "arrays with gaps are packed by a kernel",
 }

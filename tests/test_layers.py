@@ -329,3 +329,17 @@ def test_a_small_network_learns_xor(device: str):
         loss_of(net(x), y).backward()
         optimizer.step()
     assert loss_of(net(x), y).item() < 0.1 and net(x).argmax(1).tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_a_convolution_of_weights_made_by_a_subclass(kind):
+    class Standardised(kind):
+        def forward(self, input):
+            w = self.weight - self.weight.flatten(1).mean(1).view(-1, *[1] * (self.rank + 1))
+            return self._conv_forward(input, w, None)
+
+    layer = Standardised(2, 3, 2, padding=1, padding_mode="circular")
+    x = tgrad.ones(1, 2, *[4] * layer.rank)
+    assert tgrad.allclose(layer(x), tgrad.zeros(1, 3, *[5] * layer.rank), atol=1e-6)
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None and layer.bias.grad is None

@@ -45,3 +45,17 @@ def test_programs_print_what_a_reader_of_pytorch_expects(name, results, capsys):
         "words": "(0-1): 2 x Block(|7,216 parameters|grad_fn=<NllLossBackward0>|tensor([[20,",
     }[name]
     assert not [part for part in wanted.split("|") if part not in text], text
+
+
+PATHS = """nn.modules.conv._ConvNd nn.modules.batchnorm._BatchNorm nn.modules.utils._pair
+nn.modules.loss._WeightedLoss nn.modules.rnn.RNNBase nn.init._calculate_fan_in_and_fan_out
+optim.optimizer.ParamsT optim.lr_scheduler._LRScheduler utils.data._utils.collate.default_collate
+utils.data.dataloader.default_collate utils.data.distributed.DistributedSampler
+utils.hooks.RemovableHandle utils._pytree.tree_map autograd.profiler.record_function
+autograd.function.once_differentiable autograd.Variable nn.utils.rnn.pad_sequence"""
+
+
+@pytest.mark.parametrize("path", PATHS.split())
+def test_paths_that_programs_import_lead_somewhere(path):
+    module, _, name = f"tgrad.{path}".rpartition(".")
+    assert getattr(importlib.import_module(module), name) is not None

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tgrad.autograd import engine, functional, graph
+from tgrad.autograd import engine, functional, graph, profiler
 from tgrad.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from tgrad.autograd.check import gradcheck, gradgradcheck
 from tgrad.autograd.function import Function
@@ -34,6 +34,7 @@ __all__ = [
     "is_anomaly_enabled",
     "is_grad_enabled",
     "no_grad",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
 ]

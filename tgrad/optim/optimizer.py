@@ -21,6 +21,7 @@ from tgrad.runtime import stream
 from tgrad.tensor import Tensor
 
 Group = dict[str, Any]
+ParamsT = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 KINDS = ("step_pre", "step_post", "state_dict_pre", "state_dict_post", "load_state_dict_pre",
          "load_state_dict_post")  # fmt: skip
 

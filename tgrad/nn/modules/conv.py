@@ -135,6 +135,15 @@ class _Conv(_ConvNd):
                 pads += [self.padding[k]] * 2
         return F.pad(input, pads, self.padding_mode), (0,) * self.rank
 
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer with other weights: what subclasses that make their weights call."""
+        x, padding = self.padded(input)
+        convolve = getattr(F, f"conv{self.rank}d")
+        return convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
 
 class Conv1d(_Conv):
     """Cross-correlation with learned windows.
@@ -161,10 +170,6 @@ class Conv1d(_Conv):
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
                          bias, padding_mode, device, dtype)  # fmt: skip
-
-    def forward(self, input: Tensor) -> Tensor:
-        x, padding = self.padded(input)
-        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv2d(_Conv):
@@ -193,10 +198,6 @@ class Conv2d(_Conv):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
                          bias, padding_mode, device, dtype)  # fmt: skip
 
-    def forward(self, input: Tensor) -> Tensor:
-        x, padding = self.padded(input)
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
 
 class Conv3d(_Conv):
     """Cross-correlation with learned windows.
@@ -224,10 +225,6 @@ class Conv3d(_Conv):
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
                          bias, padding_mode, device, dtype)  # fmt: skip
-
-    def forward(self, input: Tensor) -> Tensor:
-        x, padding = self.padded(input)
-        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class _ConvTransposeNd(_ConvNd):
