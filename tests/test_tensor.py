@@ -208,3 +208,15 @@ def test_a_tensor_without_dims_is_formatted_as_its_number():
 def test_bool_tensors_are_not_negated():
     with pytest.raises(RuntimeError, match="bool"):
         -tgrad.tensor([True])
+
+
+@on_devices
+def test_strides_of_empty_tensors_are_those_of_full_ones(device: str):
+    for shape, expected in [
+        ((0, 3), (3, 1)),
+        ((3, 0), (1, 1)),
+        ((2, 0, 4), (4, 4, 1)),
+        ((0,), (1,)),
+    ]:
+        x = tgrad.empty(shape, device=device)
+        assert x.stride() == expected and x.stride(-1) == 1 and x.is_contiguous()

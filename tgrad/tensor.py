@@ -27,7 +27,7 @@ from tgrad.layout import (
     strided,
 )
 from tgrad.methods import attach, creation
-from tgrad.runtime.array import is_contiguous
+from tgrad.runtime.array import contiguous_strides, is_contiguous
 
 
 class Tensor(Conversion):
@@ -234,7 +234,8 @@ class Tensor(Conversion):
     def stride(self, dim: int | None = None) -> Any:
         """Steps between neighbours along each dim, in elements."""
         a = self.array
-        steps = tuple(s // a.itemsize for s in a.strides)
+        strides = a.strides if a.size else contiguous_strides(a.shape, a.itemsize)  # NumPy's are 0
+        steps = tuple(s // a.itemsize for s in strides)
         return steps if dim is None else steps[ops.normalize_dim("stride", dim, self.ndim)]
 
     def element_size(self) -> int:
