@@ -391,3 +391,20 @@ BAD: list[tuple[Any, type[Exception], str]] = [
 def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_an_optimizer_around_another_need_not_start_as_one():
+    class Slowed(tgrad.optim.Optimizer):
+        def __init__(self, inner):  # as those who wrap write it: without super().__init__
+            self.inner, self.param_groups, self.state = inner, inner.param_groups, inner.state
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    w = tgrad.nn.Parameter(tgrad.ones(2))
+    optimizer, seen = Slowed(tgrad.optim.SGD([w], lr=0.5)), []
+    optimizer.register_step_post_hook(lambda *_: seen.append(1))
+    w.sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    assert w.tolist() == [0.5, 0.5] and w.grad is None and seen == [1]

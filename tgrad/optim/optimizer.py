@@ -47,9 +47,13 @@ class Optimizer:
 
     _counters: tuple[str, ...] = ("step",)  # state that is one number, on the host
 
+    @functools.cached_property
+    def _hooks(self) -> dict[str, OrderedDict[int, Callable]]:
+        """Made when asked for: optimisers that wrap others may leave this class's start out."""
+        return {kind: OrderedDict() for kind in KINDS}
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
-        self._hooks: dict[str, OrderedDict[int, Callable]] = {k: OrderedDict() for k in KINDS}
         if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, "
@@ -263,8 +267,6 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if "_hooks" not in self.__dict__:
-            self._hooks = {k: OrderedDict() for k in KINDS}
         for group in self.param_groups:  # settings that an older file lacks
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
