@@ -10,7 +10,7 @@ import pytest
 
 import tgrad
 from tests.test_autograd import leaf
-from tgrad.autograd import Function, functional, gradcheck, gradgradcheck
+from tgrad.autograd import Function, Variable, functional, gradcheck, gradgradcheck
 from tgrad.autograd.check import GradcheckError
 from tgrad.autograd.function import once_differentiable
 from tgrad.autograd.graph import saved_tensors_hooks
@@ -282,3 +282,17 @@ def test_grad_takes_the_only_inputs_of_old_programs():
     assert tgrad.allclose(g, 3 * x**2) and x.grad is None
     with pytest.warns(FutureWarning, match="only_inputs is ignored"):
         tgrad.autograd.grad(y, x, None, True, False, False)
+
+
+def test_variable_of_old_programs_is_the_tensor_outside_its_graph():
+    x = leaf((3,))
+    y = Variable(x * 2, requires_grad=True)
+    assert type(y) is tgrad.Tensor and y.is_leaf and y.requires_grad
+    assert not Variable(x).requires_grad and Variable(x).data_ptr() == x.data_ptr()
+    assert isinstance(x, Variable) and not isinstance(1.0, Variable)
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        Variable(x, volatile=True)
+    with pytest.raises(TypeError, match="has to be a tensor, but got list"):
+        Variable([1.0])
+    with pytest.raises(RuntimeError, match="floating point"):
+        Variable(tgrad.arange(2), requires_grad=True)

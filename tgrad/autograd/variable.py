@@ -6,6 +6,7 @@ without the 400 ops that a Tensor has.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,27 @@ if TYPE_CHECKING:
     from tgrad.tensor import Tensor
 
 
-class Variable:
+class _Named(type):
+    """Makes ``Variable(x)`` of old programs the tensor ``x`` outside its graph."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.__base__ is not object:
+            return super().__call__(*args, **kwargs)
+        return _outside(*args, **kwargs)
+
+
+def _outside(data: Any, requires_grad: bool = False, volatile: bool | None = None) -> Any:
+    if volatile is not None:
+        warnings.warn(
+            "volatile was removed and now has no effect. Use `with tgrad.no_grad():` instead.",
+            stacklevel=3,
+        )
+    if not isinstance(data, Variable):
+        raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+    return data.detach().requires_grad_(requires_grad)
+
+
+class Variable(metaclass=_Named):
     """Array, device and what autograd knows. Defaults are the class's: creation sets two names."""
 
     array: Array
