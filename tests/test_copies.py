@@ -83,6 +83,13 @@ def test_float_power_in_place_needs_float64():
         tgrad.ones(2).float_power_(2)
 
 
+def test_polygamma_is_a_method_with_its_arguments_the_other_way_round():
+    x = tgrad.tensor([0.5, 2.0], dtype=tgrad.float64)
+    want = tgrad.polygamma(2, x)
+    assert tgrad.equal(x.polygamma(2), want) and tgrad.equal(tgrad.special.polygamma(2, x), want)
+    assert x.polygamma_(2) is x and tgrad.equal(x, want)
+
+
 def test_losses_of_the_top_level_take_a_number_for_the_reduction():
     rng = np.random.default_rng(2)
     a, b, c = (tgrad.tensor(v) for v in rng.uniform(0.1, 0.9, (3, 4, 5)))

@@ -292,6 +292,16 @@ class Tensor(Conversion):
         """This tensor's elements where ``condition`` holds, else those of ``other``."""
         return OPS["where"].function(condition, self, other)
 
+    def polygamma(self, n: int) -> Tensor:
+        """The ``n``-th derivative of ``digamma``. See :func:`tgrad.polygamma`."""
+        return OPS["polygamma"].function(n, self)
+
+    def polygamma_(self, n: int) -> Tensor:
+        """In-place form of :meth:`polygamma`."""
+        dispatch.check_inplace("polygamma_", self)
+        old = self.clone() if self.tracked else self
+        return self.copy_(old.polygamma(n))
+
     is_sparse = is_quantized = is_meta = is_nested = is_mps = False
 
     def is_inference(self) -> bool:

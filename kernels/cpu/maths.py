@@ -99,17 +99,18 @@ FUNCTIONS |= {
     "round": np.rint,
     "sign_or_nan": np.sign,
     "sub": np.subtract,
-    "digamma": from_scipy("digamma"),
-    "erf": from_scipy("erf"),
-    "erfc": from_scipy("erfc"),
-    "erfinv": from_scipy("erfinv"),
-    "i0": from_scipy("i0"),
-    "i1": from_scipy("i1"),
+    **{n: from_scipy(n) for n in ("digamma", "erf", "erfc", "erfcx", "erfinv", "i0", "i0e", "i1",
+                                  "i1e", "ndtri", "zeta")},
+    **{f"bessel_{n}": from_scipy(n) for n in ("j0", "j1", "y0", "y1")},
+    **{f"modified_bessel_{n}": from_scipy(n) for n in ("k0", "k1")},
+    **{f"scaled_modified_bessel_{n}": from_scipy(f"{n}e") for n in ("k0", "k1")},
+    "igamma": from_scipy("gammainc"),
+    "igammac": from_scipy("gammaincc"),
     "lgamma": from_scipy("gammaln"),
     "pow": pow,
     "trigamma": from_scipy("zeta", 2.0),
     "where": where,
-}
+}  # fmt: skip
 
 
 # ---- macros --------------------------------------------------------------------------------------

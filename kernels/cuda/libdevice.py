@@ -27,7 +27,8 @@ HOST = {
     "atanh": "numpy.arctanh", "pow": "numpy.power",
     "erf": "scipy.special.erf", "erfc": "scipy.special.erfc", "erfinv": "scipy.special.erfinv",
     "lgamma": "scipy.special.gammaln", "cyl_bessel_i0": "scipy.special.i0",
-    "cyl_bessel_i1": "scipy.special.i1",
+    "cyl_bessel_i1": "scipy.special.i1", "normcdfinv": "scipy.special.ndtri",
+    **{name: f"scipy.special.{name}" for name in ("erfcx", "j0", "j1", "y0", "y1")},
 }  # fmt: skip
 
 

@@ -12,7 +12,9 @@ import triton
 import triton.language as tl
 
 from tgrad.kernels.cuda import libdevice
-from tgrad.kernels.cuda.special import (  # noqa: F401 - names of xp like those below
+from tgrad.kernels.cuda.bessel import *  # noqa: F403 - names of xp like those below
+from tgrad.kernels.cuda.gamma import *  # noqa: F403
+from tgrad.kernels.cuda.special import (  # noqa: F401
     digamma,
     exponent,
     gcd,

@@ -99,7 +99,20 @@ def turned_axis(sizes: list[int], steps: Steps) -> int | None:
 
 def launch(entry: Pointwise, ys: list[CudaArray], operands: list, compute: dtype) -> None:
     """ys = the op's expression of ``operands``."""
-    launch_expression(entry.card, ys, operands, compute, entry.program.conditions)
+    heavy = is_heavy(entry)
+    launch_expression(entry.card, ys, operands, compute, entry.program.conditions, heavy)
+
+
+# Functions with so much to hold that a thread computes one element, else registers spill.
+HEAVY = frozenset(
+    {"bessel_j1_backward", "igamma", "igammac", "modified_bessel_k1", "scaled_modified_bessel_k1"}
+)
+
+
+@functools.cache
+def is_heavy(entry: Pointwise) -> bool:
+    """Whether the op, or a function that its expression calls, is in HEAVY."""
+    return entry.name in HEAVY or any(step.name in HEAVY for step in entry.program.steps)
 
 
 class Call(NamedTuple):
@@ -127,10 +140,12 @@ def launch_expression(
     operands: list,
     compute: dtype,
     conditions: Collection[int] = (),
+    heavy: bool = False,
 ) -> None:
     """ys = expression(*operands), computed in ``compute`` and converted by the stores.
 
-    Outputs have one shape. Operands at the positions ``conditions`` stay bool where they are.
+    Outputs have one shape. Operands at the positions ``conditions`` stay bool where they are. Of
+    what is ``heavy`` a thread computes one element.
     """
     if compute.is_complex:
         raise NotImplementedError(f"no pointwise kernels for {compute.name} on CUDA")
@@ -142,6 +157,7 @@ def launch_expression(
     values = [*ys, *[a.argument() if isinstance(a, Scalar) else a for a in operands]]
     constants = {"F": compiled(expression), "T": TL[compute.name]}
     elements = max(min(1024, 4096 // compute.itemsize), 2048 // narrowest)
+    elements = 128 if heavy else elements
     elements = 8192 if cuda.is_emulated() else elements
     kind = storage_kind(narrowest, compute.itemsize == 8)
     pattern = "y" * len(ys) + "".join(letters)

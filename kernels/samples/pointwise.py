@@ -10,6 +10,7 @@ from typing import Any
 
 from tgrad import dtypes
 from tgrad.autograd.recorded import Together
+from tgrad.kernels.cuda.pointwise import is_heavy
 from tgrad.kernels.samples import ALL, FLOAT, HALF, INT, Table, b, t
 from tgrad.pointwise import Pointwise
 from tgrad.registry import OPS
@@ -53,7 +54,9 @@ def every_expression() -> list[Table]:
         if not accepted(entry):  # of complex numbers alone
             continue
         s = Table(entry.family, accepted(entry))
-        s(entry.name, *[argument(entry, k) for k in range(entry.arity)], backward=False)
+        arguments = [argument(entry, k) for k in range(entry.arity)]
+        narrow = "a thread computes one element" if is_heavy(entry) else ""
+        s(entry.name, *arguments, backward=False, narrow=narrow)
         tables.append(s)
     return tables
 

@@ -5,7 +5,8 @@ import numpy as np
 from tests.table import row, s, t, value
 
 IN_PLACE = ("uniform_", "normal_", "log_normal_", "exponential_", "cauchy_", "geometric_",
-            "bernoulli_", "random_", "fill_", "zero_", "copy_")  # fmt: skip
+            "bernoulli_", "random_", "fill_", "zero_", "copy_",
+            "poisson", "binomial")  # fmt: skip
 
 ROWS = [
     row(

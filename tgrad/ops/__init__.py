@@ -6,6 +6,7 @@ from tgrad.ops.arrange import *
 from tgrad.ops.attention import *
 from tgrad.ops.bag import *
 from tgrad.ops.batch_norm import *
+from tgrad.ops.bessel import *
 from tgrad.ops.bilinear import *
 from tgrad.ops.bounds import *
 from tgrad.ops.calculus import *
@@ -17,6 +18,7 @@ from tgrad.ops.copy import *
 from tgrad.ops.creation import *
 from tgrad.ops.ctc import *
 from tgrad.ops.decomposition import *
+from tgrad.ops.discrete import *
 from tgrad.ops.distance import *
 from tgrad.ops.dropout import *
 from tgrad.ops.einsum import *
@@ -25,6 +27,7 @@ from tgrad.ops.eigen import *
 from tgrad.ops.embedding import *
 from tgrad.ops.extrema import *
 from tgrad.ops.fold import *
+from tgrad.ops.gamma import *
 from tgrad.ops.grid import *
 from tgrad.ops.histogram import *
 from tgrad.ops.householder import *
@@ -46,6 +49,7 @@ from tgrad.ops.norms import *
 from tgrad.ops.optim import *
 from tgrad.ops.pad import *
 from tgrad.ops.pointwise import *
+from tgrad.ops.polynomials import *
 from tgrad.ops.pool import *
 from tgrad.ops.pool3d import *
 from tgrad.ops.pool_more import *
