@@ -45,6 +45,7 @@ ROWS = [
         s(i(5, 4), i(4, 3)), s(i(2, 5, 4), i(4)),
         ref=np.matmul,
     ),
+    row("linalg.matmul", s(t(5, 4), t(4, 3)), ref=np.matmul, covers=["linalg_matmul"]),
     row("mm", s(t(5, 4), t(4, 3)), s(t(1, 1), t(1, 1)), s(t(0, 2), t(2, 3)), ref=np.matmul),
     row("bmm", s(t(3, 5, 4), t(3, 4, 2)), s(t(0, 5, 4), t(0, 4, 2)), ref=np.matmul),
     row(

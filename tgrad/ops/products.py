@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tgrad.dispatch import composite
+from tgrad.dispatch import alias, composite
 from tgrad.ops.matmul import addmm, check_batches, check_dtypes, check_tensor, column, matmul
 from tgrad.ops.reduction import with_out
 from tgrad.ops.view import distinct_dims
@@ -349,3 +349,6 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
         if x.ndim != 2:
             raise RuntimeError(f"chain_matmul: Tensor dimension is {x.ndim}, expected 2 instead.")
     return multi_dot(matrices)
+
+
+alias("linalg_matmul", matmul, ("linalg",))
