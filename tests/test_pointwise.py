@@ -247,3 +247,16 @@ def test_both_gradients_of_a_pair_take_one_launch():
             lambda y=y: tgrad.autograd.grad(y, (x, other), g, retain_graph=True)
         )  # fmt: skip
         assert len(both) == 1, y.grad_fn
+
+
+def test_the_factor_may_stand_before_the_tensors_as_in_old_programs():
+    x, a, b = tgrad.tensor([1.0, 2.0]), tgrad.tensor([3.0, 4.0]), tgrad.tensor([2.0, 8.0])
+    with pytest.warns(UserWarning, match="the order of old programs"):
+        assert x.add(2, a).tolist() == [7.0, 10.0] and tgrad.sub(x, 2, a).tolist() == [-5.0, -6.0]
+        assert x.addcmul(-1, a, b).tolist() == [-5.0, -30.0]
+        assert x.addcdiv(2, a, b).tolist() == [4.0, 3.0]
+        y = x.clone().mul_(0.5).add_(0.5, a).addcdiv_(-1.0, a, b).addcmul_(2.0, a, b)
+    assert y.equal(x.mul(0.5) + 0.5 * a - a / b + 2 * a * b)
+    assert x.addcdiv(a, b, value=2).tolist() == [4.0, 3.0]
+    with pytest.raises(TypeError, match="positional"):
+        x.add(2, a, b)

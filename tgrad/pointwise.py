@@ -85,6 +85,8 @@ class Pointwise(Op):
         self.results = (result,) if isinstance(result, str) else result
         self.accepts = _categories(accepts)
         self.prepare, self.refuses_bool = prepare, refuses_bool
+        # Whether a call of as many values as the expression has is surely meant for it.
+        self.is_plain = prepare is None or len(self.tensors) == self.arity
         self.inplace = "pointwise" if len(self.results) == 1 else None
         self.small: Callable[..., np.ndarray] | None = None
         self.launchers: dict[str, Callable] = {}
@@ -146,7 +148,7 @@ def pointwise(
     ``*_backward`` is differentiated through its expression.
     ``prepare(*args, **kwargs)`` returns the expression's arguments where the public op takes more
     (``alpha=``), or an :class:`Instead`; it is skipped when a call gives just the expression's
-    arguments by position.
+    arguments by position and all are tensors.
     """
 
     def declare(expression: Callable) -> Callable:
@@ -159,7 +161,7 @@ def pointwise(
             derive_gradient(entry)
 
         def general(args: tuple, kwargs: dict[str, Any]) -> Any:
-            if not kwargs and len(args) == entry.arity:
+            if not kwargs and len(args) == entry.arity and entry.is_plain:
                 return run(entry, args)
             out = kwargs.pop("out", None)
             chosen, args, inplace = entry.arguments(args, kwargs)
@@ -403,7 +405,7 @@ def inplace_method(entry: Pointwise) -> Callable[..., Any] | None:
     binary = entry.arity == 2 and not entry.params
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and len(args) + 1 == entry.arity:
+        if not kwargs and len(args) + 1 == entry.arity and entry.is_plain:
             if binary and replay.over(entry, self, args[0]):
                 return self
             return run_inplace(entry, (self, *args))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tgrad import dtypes
@@ -24,8 +25,17 @@ def conjugate(x: Any) -> Any:
 # ---- sums ----------------------------------------------------------------------------------------
 
 
-def scaled(x: Tensor, other: Any, *, alpha: Any = 1) -> tuple:
-    """The arguments of ``add`` and ``sub``: ``other`` times ``alpha``."""
+def older(now: str) -> None:
+    warnings.warn(
+        f"the factor before the tensors is the order of old programs: say {now}", stacklevel=6
+    )
+
+
+def scaled(x: Tensor, other: Any, last: Any = None, *, alpha: Any = 1) -> tuple:
+    """The arguments of ``add`` and ``sub``: ``other`` times ``alpha``; or x, alpha, other."""
+    if last is not None:
+        alpha, other = other, last
+        older("add(other, alpha=factor)")
     if type(alpha) is int and alpha == 1:
         return x, other
     if isinstance(alpha, float) and all(
@@ -149,7 +159,17 @@ def square_backward(g, x):
     return g * xp.conj(x) * 2
 
 
-@pointwise(accepts="int float complex")
+def with_value(
+    x: Tensor, tensor1: Any, tensor2: Tensor, last: Any = None, *, value: Any = 1
+) -> tuple:
+    """The arguments of ``addcmul`` and ``addcdiv``; or x, value and the two tensors."""
+    if not isinstance(last, Variable):
+        return x, tensor1, tensor2, value if last is None else last
+    older("addcmul(tensor1, tensor2, value=factor)")
+    return x, tensor2, last, tensor1
+
+
+@pointwise(accepts="int float complex", prepare=with_value)
 def addcmul(x, tensor1, tensor2, value: float = 1):
     """input + value * tensor1 * tensor2.
 
@@ -347,7 +367,7 @@ def reciprocal_backward(g, y):
     return -g * xp.conj(y * y)
 
 
-@pointwise(accepts="float complex")
+@pointwise(accepts="float complex", prepare=with_value)
 def addcdiv(x, tensor1, tensor2, value: float = 1):
     """input + value * tensor1 / tensor2.
 
