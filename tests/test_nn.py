@@ -377,6 +377,17 @@ def test_backward_hooks_see_both_gradients():
     assert layer.bias.grad.tolist() == [4.0, 4.0]
 
 
+def test_the_backward_hook_of_old_programs_sees_both_gradients():
+    layer, seen = nn.Linear(2, 3), []
+    handle = layer.register_backward_hook(lambda m, inside, out: seen.append((inside, out)))
+    layer(tgrad.ones(1, 2, requires_grad=True)).sum().backward()
+    (inside,), (out,) = seen[0]
+    assert out.tolist() == [[1.0, 1.0, 1.0]] and tgrad.allclose(inside, layer.weight.sum(0)[None])
+    handle.remove()
+    layer(tgrad.ones(1, 2)).sum().backward()
+    assert len(seen) == 1
+
+
 def test_backward_hooks_replace_gradients():
     layer = nn.Linear(3, 2)
     layer.register_full_backward_pre_hook(lambda m, gy: (gy[0] * 0 + 2,))

@@ -85,6 +85,14 @@ class Hooked:
         """Call ``hook(module, grad_input, grad_output)``; a result replaces grad_input."""
         return add(self._backward_hooks, Hook(hook), prepend)
 
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """The hook of old programs: now :meth:`register_full_backward_hook`.
+
+        Where PyTorch's sees the gradients of the module's last op, this one sees those of its
+        inputs, whatever ``forward`` is made of.
+        """
+        return self.register_full_backward_hook(hook)
+
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, prefix, keep_vars)`` before ``state_dict`` gathers."""
         return add(self._state_dict_pre_hooks, Hook(hook))
