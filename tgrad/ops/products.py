@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tgrad.dispatch import alias, composite
+from tgrad.dispatch import composite
 from tgrad.ops.matmul import addmm, check_batches, check_dtypes, check_tensor, column, matmul
 from tgrad.ops.reduction import with_out
 from tgrad.ops.view import distinct_dims
@@ -351,4 +351,8 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     return multi_dot(matrices)
 
 
-alias("linalg_matmul", matmul, ("linalg",))
+@composite(spaces=("linalg",))
+@with_out
+def linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The product of matrices, or of stacks of them. See :func:`tgrad.matmul`."""
+    return matmul(input, other)
