@@ -18,8 +18,10 @@ from tgrad.runtime.recorder import recording
 
 @pytest.fixture(autouse=True)
 def levels():
-    """Precision as it was."""
+    """Nothing set; afterwards, precision as it was."""
     with precision.restored():
+        for place in precision.PLACES:
+            precision.set_level(place, None)
         yield
 
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Families with kernels that no case names, and why.
 WITHOUT = {
     "amp": "GradScaler's own check of gradients",
+    "eigen": "LAPACK's, of which the cases of linalg, lu and decomposition are examples",
+    "householder": "LAPACK's too",
     "update": "the optimisers' kernels, which the case of family optim runs",
 }
 

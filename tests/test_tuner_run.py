@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -245,7 +246,7 @@ def test_killed_half_way_it_keeps_what_is_done_and_goes_on(file, tmp_path, numbe
     assert "1 of 1 cases done" in said and "say nothing about a GPU" in said
     with Table(file) as table:
         assert len(table.choices()) == 1 and len(table.trials(place)) == 3
-    with sqlite3.connect(file) as database:
+    with contextlib.closing(sqlite3.connect(file)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,21 +78,33 @@ def scribble(file: Path) -> None:
     file.write_text("these are not the choices you are looking for")
 
 
+@contextlib.contextmanager
+def changed(file: Path) -> Iterator[sqlite3.Connection]:
+    """The database, changes to which are kept."""
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        yield database
+
+
 def edit(file: Path) -> None:
-    with sqlite3.connect(file) as database:
+    with changed(file) as database:
         database.execute("UPDATE choices SET config = replace(config, '64', '32')")
 
 
 def other_version(file: Path) -> None:
-    with sqlite3.connect(file) as database:
+    with changed(file) as database:
         database.execute("PRAGMA user_version = 99")
+
+
+def choices(file: Path) -> list[tuned.Choice]:
+    with Table(file) as table:
+        return table.choices()
 
 
 @pytest.mark.parametrize(
     "damage",
     [lambda f: flip(f, 0), lambda f: flip(f, 4096), truncate, scribble, edit, other_version],
 )
-@pytest.mark.parametrize("reader", [tuned.read, lambda f: Table(f).choices()])
+@pytest.mark.parametrize("reader", [tuned.read, choices])
 def test_a_damaged_table_is_set_aside_with_a_warning(file, damage, reader):
     with Table(file) as table:
         table.choose(choice())
