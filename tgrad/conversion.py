@@ -229,9 +229,7 @@ class Conversion(Variable):
             )
         with_values = self.detach().clone()
         result = type(self).__new__(type(self))
-        result.__dict__.update(
-            (k, v) for k, v in self.__dict__.items() if k in ("tracked", "inference")
-        )
+        vars(result).update((k, v) for k, v in vars(self).items() if k in ("tracked", "inference"))
         result.array, result.device = with_values.array, self.device
         memo[id(self)] = result
         if self.grad is not None:
