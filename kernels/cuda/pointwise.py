@@ -105,8 +105,10 @@ def launch(entry: Pointwise, ys: list[CudaArray], operands: list, compute: dtype
 
 # Functions with so much to hold that a thread computes one element, else registers spill.
 HEAVY = frozenset(
-    {"bessel_j1_backward", "igamma", "igammac", "modified_bessel_k1", "scaled_modified_bessel_k1"}
-)
+    {"bessel_j0_backward", "bessel_j1", "bessel_j1_backward", "bessel_y0", "bessel_y0_backward",
+     "bessel_y1", "igamma", "igammac", "modified_bessel_k1", "scaled_modified_bessel_k1",
+     "zeta_other_backward"}
+)  # fmt: skip
 
 
 @functools.cache
