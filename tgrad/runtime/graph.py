@@ -132,6 +132,7 @@ class CUDAGraph:
         self._inputs: list[Draws | Rehearsal] = []
         self._held: list[object] = []
         self._last: stream.Stream | None = None
+        self._runtime: Any = None  # that it was captured with
 
     def capture_begin(
         self, pool: PoolHandle | None = None, capture_error_mode: str = "global"
@@ -161,7 +162,7 @@ class CUDAGraph:
                 "CUDA graphs must be captured on a non-default stream. (However, after capture, "
                 "it's ok to replay them on the default stream.)"
             )
-        runtime = cuda.active()
+        runtime = self._runtime = cuda.active()
         self._index = current.index
         self._handle = pool or graph_pool_handle()
         self._arenas = {}
@@ -271,7 +272,7 @@ class CUDAGraph:
         """
         if self._capture is not None:
             raise RuntimeError("CUDAGraph.reset: end the capture first")
-        runtime = cuda.active()
+        runtime = self._runtime or cuda.active()
         arenas, self._arenas = self._arenas, {}
         self._inputs, self._held, self._last = [], [], None
         try:
