@@ -17,7 +17,7 @@ from tgrad.autograd.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
-from tgrad.autograd.variable import Variable
+from tgrad.autograd.variable import OldVariable as Variable
 
 __all__ = [
     "Function",
@@ -129,7 +129,7 @@ def _tuple(x: Any) -> tuple:
     return tuple(x) if isinstance(x, (tuple, list)) else (x,)
 
 
-def _roots(outputs: Sequence[Variable], gs: Sequence[Any]) -> list:
+def _roots(outputs: Sequence[Any], gs: Sequence[Any]) -> list:
     """(edge, gradient) per output, a missing gradient of a scalar being 1."""
     if gs and len(gs) != len(outputs):
         raise RuntimeError(

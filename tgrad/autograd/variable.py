@@ -21,27 +21,7 @@ if TYPE_CHECKING:
     from tgrad.tensor import Tensor
 
 
-class _Named(type):
-    """Makes ``Variable(x)`` of old programs the tensor ``x`` outside its graph."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls.__base__ is not object:
-            return super().__call__(*args, **kwargs)
-        return _outside(*args, **kwargs)
-
-
-def _outside(data: Any, requires_grad: bool = False, volatile: bool | None = None) -> Any:
-    if volatile is not None:
-        warnings.warn(
-            "volatile was removed and now has no effect. Use `with tgrad.no_grad():` instead.",
-            stacklevel=3,
-        )
-    if not isinstance(data, Variable):
-        raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
-    return data.detach().requires_grad_(requires_grad)
-
-
-class Variable(metaclass=_Named):
+class Variable:
     """Array, device and what autograd knows. Defaults are the class's: creation sets two names."""
 
     array: Array
@@ -129,3 +109,36 @@ def replay(view: tuple | None, x: Any) -> Any:
 def is_small_host_scalar(x: Variable) -> bool:
     """Whether ``x`` may be mixed with tensors of a GPU: 0-d on the CPU."""
     return type(x.array) is np.ndarray and x.array.ndim == 0
+
+
+# ---- torch.autograd.Variable ---------------------------------------------------------------------
+
+
+class _Named(type):
+    """Every tensor is an instance; a call gives the tensor ``data`` outside its graph."""
+
+    def __call__(
+        cls, data: Any, requires_grad: bool = False, volatile: bool | None = None
+    ) -> Tensor:
+        if volatile is not None:
+            warnings.warn(
+                "volatile was removed and now has no effect. Use `with tgrad.no_grad():` instead.",
+                stacklevel=2,
+            )
+        if not isinstance(data, Variable):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+        outside: Any = data
+        return outside.detach().requires_grad_(requires_grad)
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return isinstance(x, Variable)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, Variable)
+
+
+class OldVariable(metaclass=_Named):
+    """``tgrad.autograd.Variable`` of old programs.
+
+    A class apart: one with a metaclass costs each isinstance() of the dispatcher twice as much.
+    """
