@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -77,3 +78,9 @@ def test_integers_are_refused():
         tgrad.poisson(tgrad.tensor([1]))
     with pytest.raises(NotImplementedError, match="binomial"):
         tgrad.binomial(tgrad.ones(1), tgrad.tensor([1]))
+
+
+def test_nan_stays():
+    p = tgrad.binomial(tgrad.tensor([5.0, math.nan, 5.0]), tgrad.tensor([math.nan, 0.5, 1.0]))
+    assert p.isnan().tolist() == [True, True, False] and p[2].item() == 5.0
+    assert tgrad.poisson(tgrad.tensor([math.nan])).isnan().all()

@@ -94,8 +94,8 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of the binomial law: how many of ``count`` trials succeed, each with ``prob``.
 
-    Shape: of both, which are equal. dtype: floating. Without gradient. A GPU is waited for after
-    every trial.
+    Shape: of both, broadcast. dtype: the counts', floating. Without gradient. A GPU is waited for
+    after every trial.
     Raises: RuntimeError for counts below 0, probabilities outside [0, 1], integers and shapes that
     do not broadcast.
     Source: Hörmann 1993, "The generation of binomial random variates", algorithm BTRS.
@@ -133,4 +133,5 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
 
     large = by_rejection(n, ~small & (n * q == n * q), generator, propose, 0.92 - 4.2 / b, accepts)
     y = OPS["where"].function(small, y, large)
-    return OPS["where"].function(flipped, n - y, y).to(count.dtype)
+    y = OPS["where"].function(flipped, n - y, y) + n * p * 0  # NaN of either stays
+    return y.to(count.dtype)

@@ -42,17 +42,15 @@ def by_recurrence(
         degree = n.detach().trunc() if n.dtype.category >= dtypes.FLOAT else n
         x, degree = OPS["broadcast_tensors"].function(x, degree)
         top = int(degree.max().item()) if degree.numel() else 0
-        y = x * 0
     else:
         top = degree = int(n)
-        y = x * 0 if top < 0 else x
-    before, now = x * 0 + 1, first(x)
+    y = (x * 0).nan_to_num()  # 0 with x in its graph, for infinite x too
+    before, now = y + 1, first(x)
     for k in range(max(top, 0) + 1):
-        value = before
         if isinstance(degree, Variable):
-            y = OPS["where"].function(degree == k, value, y)
+            y = OPS["where"].function(degree == k, before, y)
         elif k == degree:
-            return value
+            return before
         before, now = now, step(k + 1, x, now, before)
     return y
 
