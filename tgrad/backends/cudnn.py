@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from tgrad.backends.settings import Fixed, Setting, install, is_bool, kept
+from tgrad.backends.settings import Fixed, Setting, given, install, is_bool, kept
 from tgrad.runtime import precision
 
 __all__ = ["flags", "is_acceptable", "is_available", "version"]
@@ -89,20 +89,13 @@ def flags(
     fp32_precision: str = "none",
 ) -> Iterator[None]:
     """Inside, the settings have these values: convolutions may use TF32 unless told otherwise."""
-    given = {
-        "enabled": enabled, "benchmark": benchmark, "deterministic": deterministic,
-        "allow_tf32": allow_tf32, "fp32_precision": fp32_precision,
-    }  # fmt: skip
-    before = {name: _settings[name].getter() for name in ("enabled", "benchmark", "deterministic")}
-    with precision.restored():
-        try:
-            for name, value in given.items():
-                if value is not None:
-                    _settings[name].setter(value)
-            yield
-        finally:
-            for name, value in before.items():
-                _settings[name].setter(value)
+    switches = given(_settings, enabled=enabled, benchmark=benchmark, deterministic=deterministic)
+    with precision.restored(), switches:  # levels are restored as they are, not as they read
+        if allow_tf32 is not None:
+            _set_allow_tf32(allow_tf32)
+        if fp32_precision is not None:
+            precision.set_fp32_precision("cuda", fp32_precision)
+        yield
 
 
 benchmark_limit = None

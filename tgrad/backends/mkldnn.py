@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from tgrad.backends.settings import install, kept
+from tgrad.backends.settings import given, install, kept
 
 __all__ = ["flags", "is_available"]
 
@@ -34,16 +34,8 @@ def flags(
     enabled: bool = False, deterministic: bool = False, allow_tf32: bool = True
 ) -> Iterator[None]:
     """Inside, the settings have these values."""
-    given = {"enabled": enabled, "deterministic": deterministic, "allow_tf32": allow_tf32}
-    before = {name: _settings[name].getter() for name in given}
-    try:
-        for name, value in given.items():
-            if value is not None:
-                _settings[name].setter(value)
+    with given(_settings, enabled=enabled, deterministic=deterministic, allow_tf32=allow_tf32):
         yield
-    finally:
-        for name, value in before.items():
-            _settings[name].setter(value)
 
 
 install(__name__, **_settings)

@@ -6,9 +6,10 @@ PyTorch, other names may be given to a module; only the objects of :class:`Fixed
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -40,6 +41,20 @@ def kept(value: bool, setter: str) -> Setting:
         box[0] = is_bool(new, setter)
 
     return Setting(lambda: box[0], store)
+
+
+@contextlib.contextmanager
+def given(settings: dict[str, Setting], **values: Any) -> Iterator[None]:
+    """Inside, ``settings`` have these values; None changes nothing."""
+    before = {name: settings[name].getter() for name in values}
+    try:
+        for name, value in values.items():
+            if value is not None:
+                settings[name].setter(value)
+        yield
+    finally:
+        for name, value in before.items():
+            settings[name].setter(value)
 
 
 def install(module: str, **settings: Setting) -> None:
