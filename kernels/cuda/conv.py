@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 from tgrad.dispatch import kernel
-from tgrad.kernels.cuda.conv_tiles import conv_config, conv_kind, weight_parts
+from tgrad.kernels.cuda.conv_tiles import conv_config, weight_parts
 from tgrad.kernels.cuda.copy import copy
 from tgrad.kernels.cuda.creation import _fill
 from tgrad.kernels.cuda.depthwise import correlate_by_taps, weight_by_taps
@@ -32,6 +32,7 @@ from tgrad.kernels.cuda.implicit_gemm import (
 )
 from tgrad.kernels.cuda.limits import is_wide
 from tgrad.kernels.cuda.matmul import gemm
+from tgrad.kernels.cuda.tiles import kind_of
 from tgrad.kernels.windows import deep, residues
 from tgrad.runtime import cuda, precision
 from tgrad.runtime.array import CudaArray, as_strided
@@ -132,7 +133,7 @@ def correlate(
     t, r, s = deep(kernel)
     o, p, q = deep(size)
     pixels = n * o * p * q
-    kind = conv_kind(x.dtype, precision.conv_precision(), last)
+    kind = kind_of(x.dtype, precision.conv_precision(), last)
     c = conv_config("conv2d", kind, (filters, pixels, channels * t * r * s, groups))
     xs = in_units(x.steps, 1) if last else x.steps
     ws = in_units(w.steps, 2) if last else w.steps
@@ -185,7 +186,7 @@ def as_product(y: CudaArray, x: CudaArray, w: CudaArray, b: CudaArray | None) ->
     joined, out = pixels_joined(x, groups), pixels_joined(y, groups)
     if joined is None or out is None or y.size == 0 or w.shape[2] * w.shape[1] <= 16:
         return False
-    slow = conv_kind(x.dtype, precision.conv_precision(), True) in ("float32", "float64")
+    slow = kind_of(x.dtype, precision.conv_precision(), True) in ("float32", "float64")
     ragged = x.ptr % 16 or any(s * x.itemsize % 16 for s in joined.steps if s != 1)
     if ragged and not slow and w.shape[2] >= CHANNELS:
         return False
@@ -258,7 +259,7 @@ def convolution_backward_weight(dw, g, x, stride, padding, dilation, groups, siz
     last = min(channels, filters) >= CHANNELS and g.size > 0
     if last:
         g, x = channels_last(g, groups), channels_last(x, groups)
-    kind = conv_kind(x.dtype, precision.conv_precision(), last)
+    kind = kind_of(x.dtype, precision.conv_precision(), last)
     pixels, window = n * o * p * q, t * r * s
     c = conv_config("conv2d_backward_weight", kind, (filters, channels * window, pixels, groups))
     tiles = triton.cdiv(filters, c.block_m)

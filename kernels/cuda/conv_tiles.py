@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import triton
 
 from tgrad.kernels.cuda.configs import (
@@ -27,7 +26,6 @@ from tgrad.kernels.cuda.tiles import (
     blocks,
     cost,
     estimate,
-    kind_of,
     machine,
     refusal,
     splits,
@@ -70,11 +68,6 @@ def shipped(name: str, kind: str, arch: int) -> list[Config]:
     found = CONVOLUTIONS[name].get(kind, [])
     fewer = name == "conv2d" and kind == "float32" and family(arch) == 80
     return [c._replace(num_stages=2) if fewer and c.block_m == 64 else c for c in found]
-
-
-def conv_kind(dtype: np.dtype, precision: str, last: bool) -> str:
-    """The row of a table of convolutions' tiles."""
-    return kind_of(dtype, precision, last)
 
 
 def conv_config(name: str, kind: str, sizes: tuple[int, int, int, int]) -> Config:

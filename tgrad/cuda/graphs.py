@@ -156,7 +156,7 @@ class Section:
 
     def graphed(self) -> Any:
         """The callable that replays; for a module, itself with another ``forward``."""
-        module, training, eager = self.module, None, self.function
+        module, eager = self.module, self.function
         if module is None:
             return self
         training = module.training
