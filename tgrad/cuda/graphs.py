@@ -133,8 +133,9 @@ class Section:
 
     def record_backward(self, pool: PoolHandle) -> None:
         self.output_gradients = [y.new_zeros(y.shape) for y in tracked(self.outputs)]
-        with graph(self.backward, pool=pool):
-            self.input_gradients = self.gradients(self.outputs, self.output_gradients)
+        if self.output_gradients:
+            with graph(self.backward, pool=pool):
+                self.input_gradients = self.gradients(self.outputs, self.output_gradients)
         self.trained = [y.requires_grad for y in self.outputs]
         self.outputs = [y.detach() for y in self.outputs]
 
